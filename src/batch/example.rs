@@ -1,0 +1,52 @@
+//! One segment of one recording: undelayed codes with the words that were said.
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::stream::Frames;
+use crate::text::PlacedWord;
+use crate::units::Seconds;
+
+/// What a dataset holds a row of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// Unique in its dataset: the recording's path, and `@` with the first frame where it was cut into windows.
+    pub id: String,
+    /// The recording, as the manifest names it.
+    pub path: String,
+    /// Where in the recording the segment begins.
+    pub start: Seconds,
+    /// Its length.
+    pub duration: Seconds,
+    /// `[stream, time]`, undelayed, -1 where absent.
+    pub codes: Frames<Array2<i32>>,
+    /// Words of every speaker, in order of start; times count from the segment's beginning.
+    pub words: Vec<PlacedWord>,
+    /// Spans of time with a loss weight of their own.
+    pub regions: Vec<Region>,
+    /// Which side of the split the whole recording is on.
+    pub split: Split,
+    /// Anything else that the manifest says of the recording, as JSON text.
+    pub meta: String,
+}
+
+/// A span of time whose loss weights are multiplied.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Region {
+    /// First instant.
+    pub start: Seconds,
+    /// Instant after the last.
+    pub end: Seconds,
+    /// Factor, finite and not negative.
+    pub weight: f32,
+}
+
+/// For training on, or for measuring by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// Trained on.
+    Train,
+    /// Held out.
+    Valid,
+}

@@ -1,0 +1,5 @@
+//! Examples, and how they are brought together for a training step.
+
+mod example;
+
+pub use example::{Region, Segment, Split};

@@ -1,0 +1,8 @@
+//! What a stream is: the layout names the rows of a grid, and a grid says whether it counts frames or steps.
+
+mod grid;
+mod layout;
+mod preset;
+
+pub use grid::{Frames, Steps, batched, batched_mut};
+pub use layout::{Kind, Layout, Stream};

@@ -1,0 +1,167 @@
+//! What was kept, moved, cut or dropped.
+//!
+//! Nothing is lost in silence: whatever does not fit is an [`Event`], and a [`Tally`] is the events of one recording,
+//! of one run, or of many runs merged.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Seconds;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// Tokens at or past the end of the row were not written; `amount` is how many.
+    Cut,
+    /// A word starts `amount` frames later than it was said, because the word before was not finished.
+    Late,
+    /// A word has no tokens.
+    Empty,
+    /// A word's end is not after its start; it was kept.
+    NoDuration,
+    /// A word of a speaker whose text this layout does not hold; it was kept beside the row.
+    OtherSpeaker,
+    /// A word that begins in a window ends past it.
+    CrossesWindow,
+    /// Codes or audio differ in length from what the manifest says; `amount` is by how many frames.
+    Duration,
+    /// Audio channels beyond the layout's speakers were left out; `amount` is how many.
+    Channels,
+    /// A window's hop leaves frames that no segment holds; `amount` is how many.
+    Skipped,
+}
+
+impl EventKind {
+    /// The name written to ledgers.
+    pub fn name(self) -> &'static str {
+        match self {
+            EventKind::Cut => "cut",
+            EventKind::Late => "late",
+            EventKind::Empty => "empty",
+            EventKind::NoDuration => "no_duration",
+            EventKind::OtherSpeaker => "other_speaker",
+            EventKind::CrossesWindow => "crosses_window",
+            EventKind::Duration => "duration",
+            EventKind::Channels => "channels",
+            EventKind::Skipped => "skipped",
+        }
+    }
+}
+
+/// One thing that did not go straight through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// What happened.
+    pub event: EventKind,
+    /// Recording or segment; empty until the pipeline names it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub recording: String,
+    /// When in the recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Seconds>,
+    /// The word concerned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<String>,
+    /// How many tokens or frames; the kind says which.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub amount: u64,
+}
+
+fn is_zero(amount: &u64) -> bool {
+    *amount == 0
+}
+
+impl Event {
+    /// An event with nothing but its kind and amount.
+    pub fn new(event: EventKind, amount: u64) -> Self {
+        Event { event, recording: String::new(), time: None, word: None, amount }
+    }
+
+    /// The same event, about a word.
+    #[must_use]
+    pub fn about(mut self, word: &str, time: Seconds) -> Self {
+        self.word = Some(word.to_owned());
+        self.time = Some(time);
+        self
+    }
+}
+
+/// Counts of events by kind: how often, and the sum of their amounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tally(BTreeMap<EventKind, Count>);
+
+/// How often an event happened, and the sum of its amounts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Number of events.
+    pub events: u64,
+    /// Tokens or frames concerned.
+    pub amount: u64,
+}
+
+impl Tally {
+    /// Counts one event.
+    pub fn add(&mut self, event: &Event) {
+        let count = self.0.entry(event.event).or_default();
+        count.events += 1;
+        count.amount += event.amount;
+    }
+
+    /// Adds another tally: merging in any order gives the same sums.
+    pub fn merge(&mut self, other: &Tally) {
+        for (&kind, other) in &other.0 {
+            let count = self.0.entry(kind).or_default();
+            count.events += other.events;
+            count.amount += other.amount;
+        }
+    }
+
+    /// The counts of one kind.
+    pub fn get(&self, kind: EventKind) -> Count {
+        self.0.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// Kinds that happened, with their counts, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (EventKind, Count)> + '_ {
+        self.0.iter().map(|(&kind, &count)| (kind, count))
+    }
+
+    /// True if nothing happened.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> FromIterator<&'a Event> for Tally {
+    fn from_iter<I: IntoIterator<Item = &'a Event>>(events: I) -> Self {
+        let mut tally = Tally::default();
+        events.into_iter().for_each(|event| tally.add(event));
+        tally
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merging_equals_counting_all() {
+        let events = [Event::new(EventKind::Cut, 2), Event::new(EventKind::Late, 1), Event::new(EventKind::Cut, 3)];
+        let whole: Tally = events.iter().collect();
+        let mut merged: Tally = events[1..].iter().collect();
+        merged.merge(&events[..1].iter().collect());
+        assert_eq!(merged, whole);
+        assert_eq!(whole.get(EventKind::Cut), Count { events: 2, amount: 5 });
+    }
+
+    #[test]
+    fn names_are_those_that_serde_writes() {
+        for kind in [EventKind::NoDuration, EventKind::OtherSpeaker, EventKind::CrossesWindow, EventKind::Cut] {
+            assert_eq!(serde_json::to_string(&kind).unwrap(), format!("\"{}\"", kind.name()));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Words and the text row.
+
+mod word;
+
+pub use word::{PlacedWord, Word};

@@ -1,0 +1,44 @@
+//! A word with its span in seconds, and what became of it on the frame grid.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Seconds;
+
+/// A word as it was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// The word, with its punctuation.
+    pub text: String,
+    /// When it begins.
+    pub start: Seconds,
+    /// When it ends.
+    pub end: Seconds,
+    /// Who said it.
+    pub speaker: String,
+}
+
+impl Word {
+    /// The text without white space around it, which is what is tokenized.
+    ///
+    /// White space as Python's `str.strip` has it: also the separators U+001C to U+001F, and not U+200B.
+    pub fn stripped(&self) -> &str {
+        strip(&self.text)
+    }
+}
+
+/// Drops white space on both sides, as Python does.
+pub(super) fn strip(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
+}
+
+/// A word with its token ids and its place in the text row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlacedWord {
+    /// The word as it was said; times count from the beginning of the row.
+    #[serde(flatten)]
+    pub word: Word,
+    /// Frame of its first token; none if the row does not hold it.
+    pub frame: Option<usize>,
+    /// All its token ids, also those that were cut.
+    pub tokens: Vec<i32>,
+}

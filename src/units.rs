@@ -1,0 +1,344 @@
+//! Seconds, frames, and the one rule that leads from the first to the second.
+//!
+//! ```text
+//! frame      0        1        2              28       29       30      floor(seconds x rate)
+//!       |--------|--------|--------|  ...  |--------|--------|
+//! 12.5  0      0.08     0.16             2.24     2.32     2.40 s
+//! ```
+//!
+//! 2.32 s begins frame 29. In doubles 2.32 x 12.5 is just under 29 and lands in frame 28; so a time is kept as the
+//! decimal number that was written, and the arithmetic on it is exact.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result};
+
+/// Units of a [`Seconds`] in one second. Digits further right are dropped, toward minus infinity.
+const ONE: i128 = 1_000_000_000_000_000_000_000_000;
+const DECIMALS: i32 = 24;
+/// Thirty-one years of audio in one recording; also keeps every product below within 128 bits.
+const MAX_SECONDS: i128 = 1_000_000_000;
+
+/// An instant or a length in seconds, exact to 24 decimals.
+///
+/// # Examples
+/// ```
+/// use roundelay::{FrameRate, Seconds};
+/// let rate: FrameRate = "12.5".parse()?;
+/// assert_eq!(rate.floor("2.32".parse()?), 29);
+/// assert_eq!(Seconds::from_f64(0.1)? + Seconds::from_f64(0.2)?, Seconds::from_f64(0.3)?);
+/// # Ok::<(), roundelay::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Seconds(i128);
+
+impl Seconds {
+    /// The beginning.
+    pub const ZERO: Seconds = Seconds(0);
+
+    /// The decimal that `value` prints as: its shortest form that reads back as the same double.
+    ///
+    /// # Errors
+    /// `Invalid` if `value` is not finite or beyond a thousand million seconds.
+    pub fn from_f64(value: f64) -> Result<Self> {
+        if !value.is_finite() {
+            return Err(Error::invalid("time", value, "a finite number of seconds"));
+        }
+        format!("{value:e}").parse()
+    }
+
+    /// The nearest double.
+    pub fn to_f64(self) -> f64 {
+        // The decimal is exact and the parser rounds correctly, so no second rounding creeps in.
+        self.to_string().parse().expect("a decimal number is a valid double")
+    }
+
+    /// `samples / sample_rate`, to 24 decimals.
+    pub fn of_samples(samples: u64, sample_rate: u32) -> Self {
+        let (samples, rate) = (i128::from(samples), i128::from(sample_rate.max(1)));
+        Seconds(samples / rate * ONE + samples % rate * ONE / rate)
+    }
+}
+
+impl std::ops::Add for Seconds {
+    type Output = Seconds;
+    fn add(self, other: Seconds) -> Seconds {
+        Seconds(self.0 + other.0)
+    }
+}
+
+impl std::ops::Sub for Seconds {
+    type Output = Seconds;
+    fn sub(self, other: Seconds) -> Seconds {
+        Seconds(self.0 - other.0)
+    }
+}
+
+/// Reads a decimal number: sign, digits, fraction, exponent, as JSON writes them.
+impl FromStr for Seconds {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::invalid("time", text, "a decimal number of seconds");
+        let (body, exponent) = match text.split_once(['e', 'E']) {
+            Some((body, exponent)) => (body, exponent.parse::<i32>().map_err(|_| bad())?),
+            None => (text, 0),
+        };
+        let (negative, body) = match body.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, body.strip_prefix('+').unwrap_or(body)),
+        };
+        let (whole, fraction) = body.split_once('.').unwrap_or((body, ""));
+        let digits = || whole.bytes().chain(fraction.bytes());
+        if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
+            return Err(bad());
+        }
+        let point = whole.len() as i64 + i64::from(exponent);
+        let value = shift_digits(digits(), point)
+            .ok_or_else(|| Error::invalid("time", text, format!("between -{MAX_SECONDS} and {MAX_SECONDS} seconds")))?;
+        Ok(Seconds(if negative { -value.floor - i128::from(value.rest) } else { value.floor }))
+    }
+}
+
+/// A number of units, and whether non-zero digits lie further right.
+struct Shifted {
+    floor: i128,
+    rest: bool,
+}
+
+/// Digits with the decimal point after the first `point` of them, as units; `None` if that is too much.
+fn shift_digits(digits: impl Iterator<Item = u8>, point: i64) -> Option<Shifted> {
+    let (mut floor, mut rest, mut place) = (0i128, false, point);
+    for digit in digits {
+        let digit = i128::from(digit - b'0');
+        place -= 1;
+        let power = place.saturating_add(i64::from(DECIMALS));
+        if digit == 0 {
+            continue;
+        }
+        if power < 0 {
+            rest = true;
+        } else {
+            // Past 10^33 units there are more than a thousand million seconds.
+            floor += (power <= 33).then(|| digit * 10i128.pow(power as u32))?;
+        }
+    }
+    (floor <= MAX_SECONDS * ONE).then_some(Shifted { floor, rest })
+}
+
+/// Prints the shortest decimal, never with an exponent.
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let (whole, fraction) = (self.0.abs() / ONE, self.0.abs() % ONE);
+        let fraction = format!("{fraction:024}");
+        let fraction = fraction.trim_end_matches('0');
+        let dot = if fraction.is_empty() { "" } else { "." };
+        f.pad(&format!("{sign}{whole}{dot}{fraction}"))
+    }
+}
+
+impl fmt::Debug for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} s")
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.to_f64())
+    }
+}
+
+/// Reads a number through its double; readers that hold the text parse that instead.
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Seconds::from_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Frames in a second, as an exact fraction: 12.5 is 25/2, DAC's 86.1328125 is 11025/128.
+///
+/// # Examples
+/// ```
+/// use roundelay::FrameRate;
+/// let rate: FrameRate = "12.5".parse()?;
+/// assert_eq!(rate.ceil("0.56".parse()?), 7);
+/// assert_eq!(rate.start_of(29).to_string(), "2.32");
+/// # Ok::<(), roundelay::Error>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameRate {
+    frames: u32,
+    seconds: u32,
+}
+
+impl FrameRate {
+    /// `frames` in `seconds`, reduced.
+    ///
+    /// # Errors
+    /// `Invalid` if either is 0.
+    pub fn new(frames: u32, seconds: u32) -> Result<Self> {
+        if frames == 0 || seconds == 0 {
+            return Err(Error::invalid("frame rate", format!("{frames}/{seconds}"), "a positive fraction"));
+        }
+        let common = greatest_common_divisor(frames.into(), seconds.into()) as u32;
+        Ok(FrameRate { frames: frames / common, seconds: seconds / common })
+    }
+
+    /// The frame in which `time` lies: floor(seconds x rate). Negative before the beginning.
+    pub fn floor(self, time: Seconds) -> i64 {
+        self.scaled(time).0
+    }
+
+    /// The number of frames that cover a length: ceil(seconds x rate).
+    pub fn ceil(self, length: Seconds) -> i64 {
+        let (floor, exact) = self.scaled(length);
+        floor + i64::from(!exact)
+    }
+
+    /// When a frame begins, to 24 decimals.
+    pub fn start_of(self, frame: usize) -> Seconds {
+        let time = frame as i128 * i128::from(self.seconds);
+        let frames = i128::from(self.frames);
+        Seconds(time / frames * ONE + time % frames * ONE / frames)
+    }
+
+    /// Samples in one frame.
+    ///
+    /// # Errors
+    /// `Invalid` if the rate does not divide the sample rate.
+    pub fn samples_per_frame(self, sample_rate: u32) -> Result<usize> {
+        let samples = u64::from(sample_rate) * u64::from(self.seconds);
+        if !samples.is_multiple_of(self.frames.into()) || samples == 0 {
+            return Err(Error::invalid("sample rate", sample_rate, format!("a multiple of {self} frames a second")));
+        }
+        Ok((samples / u64::from(self.frames)) as usize)
+    }
+
+    /// floor(seconds x rate), and whether that was exact.
+    fn scaled(self, time: Seconds) -> (i64, bool) {
+        let frames = i128::from(self.frames);
+        let part = time.0.rem_euclid(ONE) * frames;
+        let whole = time.0.div_euclid(ONE) * frames + part / ONE;
+        let seconds = i128::from(self.seconds);
+        let exact = part % ONE == 0 && whole.rem_euclid(seconds) == 0;
+        (whole.div_euclid(seconds) as i64, exact)
+    }
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// Reads a decimal number of frames a second.
+impl FromStr for FrameRate {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || Error::invalid("frame rate", text, "a positive number of up to 9 digits, as 12.5 or 86.1328125");
+        let value = text.parse::<Seconds>().map_err(|_| bad())?.0;
+        if value <= 0 {
+            return Err(bad());
+        }
+        // value / ONE reduced; both parts must fit, which bounds the digits.
+        let mut common = (value, ONE);
+        while common.1 != 0 {
+            common = (common.1, common.0 % common.1);
+        }
+        let part = |number: i128| u32::try_from(number / common.0).map_err(|_| bad());
+        FrameRate::new(part(value)?, part(ONE)?)
+    }
+}
+
+/// Prints the decimal where there is one, else the fraction.
+impl fmt::Display for FrameRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (frames, seconds) = (i128::from(self.frames), i128::from(self.seconds));
+        match frames * ONE % seconds {
+            0 => write!(f, "{}", Seconds(frames * ONE / seconds)),
+            _ => write!(f, "{frames}/{seconds}"),
+        }
+    }
+}
+
+impl fmt::Debug for FrameRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} Hz")
+    }
+}
+
+impl Serialize for FrameRate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.frames) / f64::from(self.seconds))
+    }
+}
+
+impl<'de> Deserialize<'de> for FrameRate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let value = f64::deserialize(deserializer)?;
+        value.to_string().parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(text: &str) -> Seconds {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn every_two_decimal_time_lands_in_its_frame() {
+        let rate = FrameRate::new(25, 2).unwrap();
+        for hundredths in 0..12_000i64 {
+            let text = format!("{}.{:02}", hundredths / 100, hundredths % 100);
+            assert_eq!(rate.floor(seconds(&text)), hundredths * 25 / 200, "{text}");
+            assert_eq!(rate.floor(Seconds::from_f64(text.parse().unwrap()).unwrap()), hundredths * 25 / 200, "{text}");
+            assert_eq!(rate.ceil(seconds(&text)), (hundredths * 25 + 199) / 200, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_read_as_json_writes_them() {
+        assert_eq!(seconds("1.25e1"), seconds("12.5"));
+        assert_eq!(seconds("-0.5E-1"), seconds("-0.05"));
+        assert_eq!(seconds("0"), Seconds::ZERO);
+        for wrong in ["", ".", "-", "NaN", "inf", "1.2.3", "0x1", "1e", "1e99", "1 s", "٣"] {
+            assert!(wrong.parse::<Seconds>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn digits_past_the_last_are_floored() {
+        assert!(seconds("1e-30") == Seconds::ZERO);
+        assert!(seconds("-1e-30") < Seconds::ZERO);
+        assert_eq!(FrameRate::new(25, 2).unwrap().floor(seconds("-1e-30")), -1);
+        assert_eq!(FrameRate::new(25, 2).unwrap().floor(seconds("0.0799999999999999999999999999")), 0);
+    }
+
+    #[test]
+    fn doubles_round_trip() {
+        for value in [0.0, -1.5, 2.32, 0.1 + 0.2, 1e-9, 123456.789, 1.0 / 3.0] {
+            assert_eq!(Seconds::from_f64(value).unwrap().to_f64(), value);
+        }
+        assert!(Seconds::from_f64(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn rates_are_exact_fractions() {
+        let rate = |text: &str| text.parse::<FrameRate>();
+        assert_eq!(rate("86.1328125").unwrap(), FrameRate::new(11025, 128).unwrap());
+        assert_eq!(rate("12.5").unwrap().samples_per_frame(24_000).unwrap(), 1920);
+        assert!(rate("12.5").unwrap().samples_per_frame(0).is_err());
+        assert!(rate("12.5").unwrap().samples_per_frame(44_101).is_err());
+        assert_eq!(FrameRate::new(1, 3).unwrap().to_string(), "1/3");
+        for wrong in ["0", "-1", "x", "1e300", "12.123456789012"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Rules and positions to weights and reasons.
+
+use ndarray::{Array, ArrayBase, ArrayView2, Axis, Data, Dimension};
+
+use super::{Normalize, PadIds, Policy};
+use crate::delay::{Delay, Extent};
+use crate::error::Result;
+use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched, batched_mut};
+use crate::token::Token;
+
+/// Why a position weighs what it weighs. Where several hold, the first of this order does: absent, head, tail,
+/// untrained, end-of-pad, pad, token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// A text token or a code.
+    Token = 0,
+    /// Text: nothing is being said.
+    Pad = 1,
+    /// Text: the step just before a word begins.
+    EndPad = 2,
+    /// Filled before the stream's first token.
+    Head = 3,
+    /// Filled after its last, or, in frames, cut off by truncation.
+    Tail = 4,
+    /// No token here.
+    Absent = 5,
+    /// A stream that the loss does not see.
+    Untrained = 6,
+}
+
+impl Reason {
+    /// All reasons, by their number.
+    pub const ALL: [Reason; 7] =
+        [Reason::Token, Reason::Pad, Reason::EndPad, Reason::Head, Reason::Tail, Reason::Absent, Reason::Untrained];
+
+    /// The name that reports print.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Token => "token",
+            Reason::Pad => "pad",
+            Reason::EndPad => "end_pad",
+            Reason::Head => "head",
+            Reason::Tail => "tail",
+            Reason::Absent => "absent",
+            Reason::Untrained => "untrained",
+        }
+    }
+}
+
+/// Weights and reasons in both frames of reference. Multiplied with the cross-entropies and summed, either gives the
+/// loss.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights<D: Dimension> {
+    /// `[.., stream, time]` over T frames.
+    pub frames: Frames<Array<f32, D>>,
+    /// [`Reason`] numbers over T frames.
+    pub frame_reasons: Frames<Array<u8, D>>,
+    /// `[.., stream, time]` over S steps.
+    pub steps: Steps<Array<f32, D>>,
+    /// [`Reason`] numbers over S steps.
+    pub step_reasons: Steps<Array<u8, D>>,
+    /// What a normalisation divided by.
+    pub sums: Sums,
+}
+
+/// Sums of the raw weights. A sum of 0 means that the modality has nothing to learn here: it adds 0 to the loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sums {
+    /// Over text streams.
+    pub text: f64,
+    /// Over semantic and acoustic streams.
+    pub audio: f64,
+}
+
+impl Policy {
+    /// Weighs every position of `codes` and of the sequence that `delay` makes of them.
+    ///
+    /// # Shapes
+    /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames. Sums are over all of it.
+    /// # Errors
+    /// `StreamCount`, or `Invalid` for the number of axes or a weight that is no factor.
+    /// # Source
+    /// Moshi paper (arXiv 2410.00037); moshi-finetune `compute_loss_with_mask`, which gives NaN where a modality has
+    /// nothing to learn.
+    pub fn weigh<A: Token, S, D>(
+        &self,
+        layout: &Layout,
+        delay: &Delay,
+        codes: &Frames<ArrayBase<S, D>>,
+    ) -> Result<Weights<D>>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        self.validate()?;
+        layout.check_streams(batched(&codes.0)?.len_of(Axis(1)))?;
+        let frame_reasons = Frames(reasons(layout, delay, codes)?);
+        let mut weights = Array::zeros(codes.0.raw_dim());
+        let mut sums = Sums::default();
+        for (reasons, mut weights) in
+            batched(&frame_reasons.0)?.outer_iter().zip(batched_mut(&mut weights)?.outer_iter_mut())
+        {
+            for ((stream, reasons), mut weights) in
+                layout.streams().iter().zip(reasons.outer_iter()).zip(weights.outer_iter_mut())
+            {
+                weights.zip_mut_with(&reasons, |weight, &reason| *weight = self.weight(stream.kind, reason));
+                *sums.of(stream.kind) += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+            }
+        }
+        self.divide(layout, &mut weights, &mut sums)?;
+        let frames = Frames(weights);
+        let steps = delay.shift(&frames, |_| (0.0, 0.0))?;
+        let step_reasons = delay.shift(&frame_reasons, |_| (Reason::Head as u8, Reason::Tail as u8))?;
+        Ok(Weights { frames, frame_reasons, steps, step_reasons, sums })
+    }
+
+    /// Raw weight of a position.
+    fn weight(&self, kind: Kind, reason: u8) -> f32 {
+        let text_pad = match self.pad_ids {
+            PadIds::PadAndEndPad => [self.text_pad; 2],
+            PadIds::Pad => [self.text_pad, 1.0],
+        };
+        match reason {
+            r if r == Reason::Pad as u8 => text_pad[0],
+            r if r == Reason::EndPad as u8 => text_pad[1],
+            r if r == Reason::Token as u8 => match kind {
+                Kind::Text => 1.0,
+                Kind::Semantic => self.semantic,
+                Kind::Acoustic => self.acoustic,
+            },
+            _ => 0.0,
+        }
+    }
+
+    fn divide<D: Dimension>(&self, layout: &Layout, weights: &mut Array<f32, D>, sums: &mut Sums) -> Result<()> {
+        if self.normalize == Normalize::None {
+            return Ok(());
+        }
+        for mut example in batched_mut(weights)?.outer_iter_mut() {
+            for (stream, mut row) in layout.streams().iter().zip(example.outer_iter_mut()) {
+                let sum = *sums.of(stream.kind);
+                if sum > 0.0 {
+                    row.mapv_inplace(|weight| (f64::from(weight) / sum) as f32);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sums {
+    fn of(&mut self, kind: Kind) -> &mut f64 {
+        if kind.is_audio() { &mut self.audio } else { &mut self.text }
+    }
+}
+
+/// The reason of every code, in frames.
+fn reasons<A: Token, S: Data<Elem = A>, D: Dimension>(
+    layout: &Layout,
+    delay: &Delay,
+    codes: &Frames<ArrayBase<S, D>>,
+) -> Result<Array<u8, D>> {
+    let mut reasons = Array::zeros(codes.0.raw_dim());
+    for (codes, mut reasons) in batched(&codes.0)?.outer_iter().zip(batched_mut(&mut reasons)?.outer_iter_mut()) {
+        classify(layout, delay, codes, reasons.view_mut());
+    }
+    Ok(reasons)
+}
+
+fn classify<A: Token>(layout: &Layout, delay: &Delay, codes: ArrayView2<A>, mut reasons: ndarray::ArrayViewMut2<u8>) {
+    for (k, stream) in layout.streams().iter().enumerate() {
+        let kept = match delay.extent() {
+            Extent::Extend => codes.len_of(Axis(1)),
+            Extent::Truncate => codes.len_of(Axis(1)).saturating_sub(stream.delay),
+        };
+        for (t, (&code, reason)) in codes.row(k).iter().zip(reasons.row_mut(k)).enumerate() {
+            *reason = self::reason(stream, code.into(), t >= kept) as u8;
+        }
+    }
+}
+
+fn reason(stream: &Stream, code: i64, cut: bool) -> Reason {
+    let text = stream.kind == Kind::Text;
+    match code {
+        // Absent and ungenerated.
+        ..0 => Reason::Absent,
+        _ if cut => Reason::Tail,
+        _ if !stream.trained => Reason::Untrained,
+        _ if text && stream.end_pad.map(i64::from) == Some(code) => Reason::EndPad,
+        _ if text && i64::from(stream.pad) == code => Reason::Pad,
+        _ => Reason::Token,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array2, arr2};
+
+    use super::*;
+    use crate::Start;
+
+    fn layout() -> Layout {
+        Layout::preset("delay-1").unwrap()
+    }
+
+    fn weigh(policy: Policy, extent: Extent, codes: &Array2<i64>) -> Weights<ndarray::Ix2> {
+        policy.weigh(&layout(), &Delay::new(&layout(), extent, Start::None), &Frames(codes.view())).unwrap()
+    }
+
+    fn raw() -> Policy {
+        Policy { normalize: Normalize::None, ..Policy::named("moshi").unwrap() }
+    }
+
+    #[test]
+    fn pads_weigh_half_and_fills_nothing() {
+        let weights = weigh(raw(), Extent::Extend, &arr2(&[[3, 0, 7], [1, 2048, 2], [-1, -2, 5]]));
+        assert_eq!(weights.frames.0, arr2(&[[0.5, 0.5, 1.0], [100.0, 100.0, 100.0], [0.0, 0.0, 1.0]]));
+        assert_eq!(weights.frame_reasons.0, arr2(&[[1, 2, 0], [0, 0, 0], [5, 5, 0]]));
+        assert_eq!(weights.steps.0, arr2(&[[0.5, 0.5, 1.0, 0.0], [0.0, 100.0, 100.0, 100.0], [0.0, 0.0, 0.0, 1.0]]));
+        assert_eq!(weights.step_reasons.0, arr2(&[[1, 2, 0, 4], [3, 0, 0, 0], [3, 5, 5, 0]]));
+        assert_eq!(weights.sums, Sums { text: 2.0, audio: 301.0 });
+    }
+
+    #[test]
+    fn what_truncation_cuts_weighs_nothing_in_either_frame() {
+        let weights = weigh(raw(), Extent::Truncate, &arr2(&[[5, 6], [1, 2], [3, -1]]));
+        assert_eq!(weights.frames.0, arr2(&[[1.0, 1.0], [100.0, 0.0], [1.0, 0.0]]));
+        assert_eq!(weights.frame_reasons.0, arr2(&[[0, 0], [0, 4], [0, 5]]));
+        assert_eq!(weights.frames.0.sum(), weights.steps.0.sum());
+    }
+
+    #[test]
+    fn each_modality_sums_to_one_or_to_nothing() {
+        let codes = arr2(&[[5, 3], [1, 2], [3, 4]]);
+        let policy = Policy::named("moshi").unwrap();
+        let weights = weigh(policy, Extent::Extend, &codes);
+        assert!((weights.frames.0.row(0).sum() - 1.0).abs() < 1e-6);
+        assert!((weights.frames.0.sum() - 2.0).abs() < 1e-6);
+        let weights = weigh(policy, Extent::Extend, &arr2(&[[-1, -1], [1, 2], [3, 4]]));
+        assert_eq!(weights.sums.text, 0.0);
+        assert!((weights.frames.0.sum() - 1.0).abs() < 1e-6);
+    }
+}

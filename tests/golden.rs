@@ -1,0 +1,151 @@
+//! The delay and the weights against what the peers' own code gave (`fixtures/README.md` says how it was recorded).
+
+mod common;
+
+use common::{Tensors, json, recorded};
+use ndarray::{Array2, Array3, Axis, Ix2, Ix3, Ix4, s};
+use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Normalize, Policy, Start, Steps, Stream};
+use serde_json::Value;
+
+/// Text first, then audio; a stream per level of one speaker, as only delays and fills matter here.
+fn layout(delays: &Value, initial: impl Fn(usize) -> u32, text_pad: u32, trained: usize) -> Layout {
+    let streams = delays.as_array().unwrap().iter().enumerate().map(|(k, delay)| Stream {
+        name: format!("s{k}"),
+        kind: [Kind::Text, Kind::Semantic, Kind::Acoustic][k.min(2)],
+        speaker: "main".into(),
+        level: k.checked_sub(1),
+        cardinality: initial(k),
+        delay: delay.as_u64().unwrap() as usize,
+        initial: initial(k),
+        pad: if k == 0 { text_pad } else { initial(k) },
+        end_pad: (k == 0).then_some(0),
+        bos: None,
+        eos: None,
+        phase: None,
+        trained: k <= trained,
+    });
+    Layout::new("recorded", FrameRate::new(25, 2).unwrap(), streams.collect()).unwrap()
+}
+
+fn number(value: &Value) -> usize {
+    value.as_u64().unwrap() as usize
+}
+
+#[test]
+fn moshi_delay() {
+    let cases =
+        recorded("reference/moshi/delay.json", "5ac6571f476a71e6c96014ae9d7483d05019931715cfef3a33c90dc6149e86fd");
+    let tensors = recorded(
+        "reference/moshi/delay.safetensors",
+        "8a734d0d29492b6742b6abafa474999723b3bdb1d13e6028ca35b46a60984367",
+    );
+    let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
+    let (mut run, mut with_logits) = (0, 0);
+    for case in cases["cases"].as_array().unwrap() {
+        assert_eq!(case["kind"], "forward_path");
+        let params = &case["params"];
+        let ids = [number(&params["text_initial"]) as u32, number(&params["audio_initial"]) as u32];
+        let layout = layout(&params["delays"], |k| ids[k.min(1)], 3, number(&params["dep_q"]));
+        let key = |name: &str| format!("{}/{name}", case["name"].as_str().unwrap());
+        check_sequence(&layout, &tensors, key);
+        check_masks(&layout, &tensors, key);
+        if case["tensors"].get("logits").is_some() {
+            check_logits(&layout, &tensors, key);
+            with_logits += 1;
+        }
+        run += 1;
+    }
+    assert_eq!((run, with_logits), (20, 7));
+}
+
+fn grid(tensors: &Tensors, key: String) -> Array3<i64> {
+    tensors.i64(&key).into_dimensionality().unwrap()
+}
+
+/// `delayed`, `delayed_full`, its input and target halves, and the way back.
+fn check_sequence(layout: &Layout, tensors: &Tensors, key: impl Fn(&str) -> String) {
+    let codes = Frames(grid(tensors, key("codes")));
+    let plain = Delay::new(layout, Extent::Truncate, Start::None);
+    let full = Delay::new(layout, Extent::Truncate, Start::Initial).build(&codes).unwrap().tokens;
+    assert_eq!(plain.build(&codes).unwrap().tokens.0, grid(tensors, key("delayed")), "{}", key("delayed"));
+    assert_eq!(full.0, grid(tensors, key("delayed_full")), "{}", key("delayed_full"));
+    let frames = codes.0.len_of(Axis(2));
+    let target = full.0.slice(s![.., .., 1..]);
+    assert_eq!(full.0.slice(s![.., .., ..frames]), grid(tensors, key("model_input")));
+    assert_eq!(target, grid(tensors, key("target")));
+    let undone = plain.undo(&Steps(target), -7).unwrap();
+    assert_eq!(undone.codes.0, grid(tensors, key("undelayed_target")), "{}", key("undelayed_target"));
+    assert_eq!(undone.mask.0.into_dyn(), tensors.bool(&key("undelayed_mask")), "{}", key("undelayed_mask"));
+    let payload = tensors.f32(&key("payload")).into_dimensionality::<Ix4>().unwrap();
+    let undone = plain.unshift(&Steps(payload), Axis(1), f32::NAN).unwrap();
+    assert!(same_floats(undone.0.iter(), tensors.f32(&key("undelayed_payload")).iter()), "{}", key("payload"));
+}
+
+/// Positions that count are those that weigh something, where everything weighs 1.
+fn check_masks(layout: &Layout, tensors: &Tensors, key: impl Fn(&str) -> String) {
+    let ones = Policy {
+        text_pad: 1.0,
+        semantic: 1.0,
+        acoustic: 1.0,
+        normalize: Normalize::None,
+        ..Policy::named("moshi").unwrap()
+    };
+    let delay = Delay::new(layout, Extent::Truncate, Start::None);
+    let codes = Frames(grid(tensors, key("codes")));
+    let counts = ones.weigh(layout, &delay, &codes).unwrap().frames.0.mapv(|weight| weight > 0.0);
+    let (text, audio) = counts.view().split_at(Axis(1), 1);
+    assert_eq!(text.into_dyn(), tensors.bool(&key("text_mask")), "{}", key("text_mask"));
+    let mask = tensors.bool(&key("audio_mask"));
+    let (trained, rest) = audio.split_at(Axis(1), mask.len_of(Axis(1)));
+    assert_eq!(trained.into_dyn(), mask, "{}", key("audio_mask"));
+    assert!(!rest.iter().any(|&counts| counts), "{}: untrained streams count", key("audio_mask"));
+}
+
+/// The model's raw logits belong to the first `dep_q` audio streams and to text.
+fn check_logits(layout: &Layout, tensors: &Tensors, key: impl Fn(&str) -> String) {
+    for (raw, known, first) in [("logits_raw", "logits", 1), ("text_logits_raw", "text_logits", 0)] {
+        let raw = tensors.f32(&key(raw)).into_dimensionality::<Ix4>().unwrap();
+        let streams = layout.streams()[first..first + raw.len_of(Axis(1))].to_vec();
+        let part = Layout::new("part", layout.frame_rate(), streams).unwrap();
+        let delay = Delay::new(&part, Extent::Truncate, Start::None);
+        let logits = delay.unshift(&Steps(raw), Axis(1), f32::NAN).unwrap();
+        assert!(same_floats(logits.0.iter(), tensors.f32(&key(known)).iter()), "{}", key(known));
+    }
+}
+
+fn same_floats<'a>(a: impl ExactSizeIterator<Item = &'a f32>, b: impl ExactSizeIterator<Item = &'a f32>) -> bool {
+    a.len() == b.len() && a.zip(b).all(|(a, b)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan())
+}
+
+#[test]
+fn jmoshi_delay() {
+    let cases =
+        recorded("reference/jmoshi/jmoshi.json", "f385584a7cbc4bac297a5cdc37f4f8e172f72e02a4273804e95a12ea8cc6c03a");
+    let tensors = recorded(
+        "reference/jmoshi/jmoshi.safetensors",
+        "7af89deed462df54163ca7b6adb9cee72316338648f8b3f408b1709dff57db61",
+    );
+    let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
+    let (mut delayed, mut undelayed) = (0, 0);
+    for case in cases.as_array().unwrap() {
+        let initial = |k: usize| number(&case["initial"][k]) as u32;
+        let layout = layout(&case["delays"], initial, number(&case["pad"][0]) as u32, usize::MAX);
+        let extend = |start| Delay::new(&layout, Extent::Extend, start);
+        for i in 0..case["lengths"].as_array().unwrap().len() {
+            let key = |name: &str| format!("{}/{name}{i}", case["id"].as_str().unwrap());
+            let two = |name: &str| tensors.i64(&key(name)).into_dimensionality::<Ix2>().unwrap();
+            let codes: Frames<Array2<i64>> = Frames(two("codes"));
+            let built = extend(Start::Initial).build(&codes).unwrap();
+            assert_eq!(built.tokens.0, two("delayed"), "{}", key("delayed"));
+            delayed += 1;
+
+            let peer = tensors.i64(&key("undelayed")).into_dimensionality::<Ix3>().unwrap();
+            let without_first = Steps(built.tokens.0.slice(s![.., 1..]));
+            let undone = extend(Start::None).undo(&without_first, -1).unwrap();
+            assert_eq!(undone.codes.0, peer.index_axis(Axis(0), 0), "{}", key("undelayed"));
+            assert_eq!(extend(Start::Initial).undo(&built.tokens, -1).unwrap().codes, codes);
+            undelayed += 1;
+        }
+    }
+    assert_eq!((delayed, undelayed), (24, 24));
+}
