@@ -16,7 +16,8 @@ use crate::units::Seconds;
 pub enum EventKind {
     /// Tokens at or past the end of the row were not written; `amount` is how many.
     Cut,
-    /// A word starts `amount` frames later than it was said, because the word before was not finished.
+    /// A word is written `amount` frames later than it was said: the word before was not finished, or frame 0 was left
+    /// to the end of pad.
     Late,
     /// A word has no tokens.
     Empty,
@@ -30,8 +31,14 @@ pub enum EventKind {
     Duration,
     /// Audio channels beyond the layout's speakers were left out; `amount` is how many.
     Channels,
+    /// Codebooks that the layout does not read were left out; `amount` is how many.
+    Codebooks,
     /// A window's hop leaves frames that no segment holds; `amount` is how many.
     Skipped,
+    /// A word starts in frames that no segment holds.
+    OutsideWindow,
+    /// Tokens of words have an id that means silence in the text row; `amount` is how many.
+    Collision,
 }
 
 impl EventKind {
@@ -46,7 +53,10 @@ impl EventKind {
             EventKind::CrossesWindow => "crosses_window",
             EventKind::Duration => "duration",
             EventKind::Channels => "channels",
+            EventKind::Codebooks => "codebooks",
             EventKind::Skipped => "skipped",
+            EventKind::OutsideWindow => "outside_window",
+            EventKind::Collision => "collision",
         }
     }
 }
