@@ -12,6 +12,10 @@ pub mod codebook;
 pub mod codec;
 pub mod delay;
 mod error;
+#[cfg(feature = "io")]
+pub mod io;
+pub mod pipeline;
+pub mod report;
 pub mod stream;
 pub mod tally;
 pub mod text;

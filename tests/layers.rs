@@ -12,7 +12,8 @@ const LAYERS: &[&[&str]] = &[
     &["weights"],
     &["batch", "codec"],
     &["pipeline"],
-    &["io", "report"],
+    &["io"],
+    &["report"],
 ];
 
 /// The basics build on each other: every one may name `error`, and events hold times.

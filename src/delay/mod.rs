@@ -97,7 +97,15 @@ impl Delay {
         steps.checked_sub(expected).ok_or_else(|| ErrorKind::TooShort { found: steps, expected }.into())
     }
 
-    /// Frame `t` of stream `k` goes to step `t + head(k)`.
+    /// The step that frame `t` of stream `k` goes to; past the end of the sequence if truncation cuts it off.
+    ///
+    /// # Panics
+    /// If there is no stream `k`.
+    pub fn step_of(&self, k: usize, t: usize) -> usize {
+        t + self.head(k)
+    }
+
+    /// Steps before stream `k`'s first token.
     fn head(&self, k: usize) -> usize {
         self.streams[k].delay + self.lead()
     }

@@ -1,0 +1,71 @@
+//! What verbs read: a tensor file, or one segment of a dataset.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ndarray::{Array2, ArrayD};
+use roundelay::batch::Segment;
+use roundelay::io::{Dataset, tensors};
+use roundelay::{Error, Layout};
+
+use crate::args;
+use crate::failure::Failure;
+
+/// A tensor file, or a dataset folder with a segment's id.
+#[derive(Args)]
+pub struct InputArgs {
+    /// Tensor file (.safetensors, .npz, .npy), or a dataset folder with --segment
+    #[arg(value_name = "IN")]
+    pub path: PathBuf,
+    /// Which segment of the dataset folder
+    #[arg(long, value_name = "ID")]
+    pub segment: Option<String>,
+}
+
+/// Where the rows' meaning comes from.
+#[derive(Args)]
+pub struct LayoutArg {
+    /// Preset name or layout file; a dataset folder brings its own
+    #[arg(long, value_name = "L")]
+    pub layout: Option<String>,
+}
+
+impl LayoutArg {
+    pub fn given(&self) -> Result<Layout, Failure> {
+        let name = self.layout.as_ref().ok_or_else(|| Failure::Usage("a tensor file needs --layout".into()))?;
+        Ok(args::layout(name)?)
+    }
+}
+
+impl InputArgs {
+    /// `[stream, time]` or `[batch, stream, time]` of the first of these names, with its layout.
+    pub fn grid(&self, layout: &LayoutArg, name: &str) -> Result<(Layout, ArrayD<i64>), Failure> {
+        match self.in_dataset(layout)? {
+            Some((layout, segment)) => Ok((layout, segment.codes.0.mapv(i64::from).into_dyn())),
+            None => Ok((layout.given()?, tensors::read(&self.path, name)?)),
+        }
+    }
+
+    /// The segment, if the input is a dataset.
+    pub fn in_dataset(&self, layout: &LayoutArg) -> Result<Option<(Layout, Segment)>, Failure> {
+        match (&self.segment, self.path.is_dir()) {
+            (None, false) => Ok(None),
+            (None, true) => Err(Failure::Usage("a dataset folder needs --segment ID; `inspect` lists them".into())),
+            (Some(_), false) => Err(Failure::Usage("--segment goes with a dataset folder".into())),
+            (Some(_), true) if layout.layout.is_some() => {
+                Err(Failure::Usage("a dataset brings its own layout: leave --layout out".into()))
+            }
+            (Some(id), true) => {
+                let dataset = Dataset::open(&self.path)?;
+                let segment = dataset.segment(id)?;
+                Ok(Some((dataset.layout().clone(), segment)))
+            }
+        }
+    }
+}
+
+/// A grid without batch.
+pub fn one_example(grid: ArrayD<i64>) -> Result<Array2<i64>, Error> {
+    let axes = grid.ndim();
+    grid.into_dimensionality().map_err(|_| Error::invalid("number of axes", axes, "2, as [stream, time]"))
+}

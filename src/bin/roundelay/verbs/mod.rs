@@ -1,0 +1,61 @@
+//! The verbs.
+
+mod align;
+mod build;
+mod decode;
+mod encode;
+mod inspect;
+mod layouts;
+mod prep;
+mod show;
+mod undo;
+mod weights;
+mod words;
+
+use clap::Subcommand;
+
+use crate::failure::Outcome;
+
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Makes a training dataset of recordings, words and codes
+    Prep(prep::Args),
+    /// Tells what is in a dataset
+    Inspect(inspect::Args),
+    /// Lists the layouts there are, or prints one
+    Layouts(layouts::Args),
+    /// Shifts codes by their delays: frames to steps
+    Build(build::Args),
+    /// Takes the delays out again: steps to frames
+    Undo(undo::Args),
+    /// Weighs every position for the loss
+    Weights(weights::Args),
+    /// Puts words on the frame grid: a text row
+    Align(align::Args),
+    /// Turns a text row back into words
+    Words(words::Args),
+    /// Turns sound into codes
+    Encode(encode::Args),
+    /// Turns codes into sound
+    Decode(decode::Args),
+    /// Draws the grid of streams and steps
+    Show(show::Args),
+}
+
+impl Verb {
+    pub fn run(self) -> Outcome {
+        match self {
+            Verb::Prep(args) => args.run(),
+            Verb::Inspect(args) => args.run(),
+            Verb::Layouts(args) => args.run(),
+            Verb::Build(args) => args.run(),
+            Verb::Undo(args) => args.run(),
+            Verb::Weights(args) => args.run(),
+            Verb::Align(args) => args.run(),
+            Verb::Words(args) => args.run(),
+            Verb::Encode(args) => args.run(),
+            Verb::Decode(args) => args.run(),
+            Verb::Show(args) => args.run(),
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `undo IN -o OUT --layout L`: `tokens` -> `codes`, `mask`
+
+use std::path::PathBuf;
+
+use roundelay::Steps;
+use roundelay::io::tensors;
+use roundelay::token::ABSENT;
+
+use crate::args::{self, OutputArg, ShiftArgs};
+use crate::failure::Outcome;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Tensor file (.safetensors, .npz, .npy) with `tokens`
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    #[command(flatten)]
+    output: OutputArg,
+    /// Preset name or layout file
+    #[arg(long, value_name = "L")]
+    layout: String,
+    #[command(flatten)]
+    shift: ShiftArgs,
+}
+
+impl Args {
+    pub fn run(self) -> Outcome {
+        let layout = args::layout(&self.layout)?;
+        let tokens = tensors::read(&self.input, "tokens")?;
+        let at = |e: roundelay::Error| e.in_file(self.input.display());
+        let undone = self.shift.delay(&layout).undo(&Steps(tokens), ABSENT).map_err(at)?;
+        let mask = undone.mask.0.mapv(u8::from);
+        tensors::write(&self.output.output, &[("codes", undone.codes.0.into()), ("mask", mask.into())])?;
+        Ok(())
+    }
+}

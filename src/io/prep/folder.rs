@@ -1,0 +1,196 @@
+//! The folder of a run: what is done, and who is at it.
+//!
+//! ```text
+//! layout.json  part-00000.parquet  ..  .prep/plan.json          what is being made of what
+//!                                      .prep/lock               held by the one run that may write
+//!                                      .prep/part-00000.json    a record for each finished part
+//! ```
+//!
+//! `.prep` goes once `dataset.json` is there.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::batch::Segment;
+use crate::error::{Error, Result};
+use crate::io::dataset::{Counts, Dataset, DatasetInfo, EVENTS_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject};
+use crate::io::files::{self, Sealed};
+use crate::io::parts::PartSummary;
+use crate::stream::{Kind, Layout};
+use crate::tally::{Event, Tally};
+
+const WORK: &str = ".prep";
+
+/// Bytes of a record: the events of a part's recordings.
+const MAX_JSON: u64 = 1 << 32;
+
+/// A dataset's folder that this run alone writes to.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Held until the run ends, however it ends: the system lets go of a dead process's locks.
+    _lock: File,
+}
+
+/// What is to be done in a folder.
+pub(super) enum Claim {
+    ToDo(Folder),
+    /// The same run was killed just before its last step.
+    Done(Box<DatasetInfo>),
+}
+
+/// All that the dataset's description needs of a part.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct PartRecord {
+    /// None if no recording could be used.
+    pub part: Option<PartSummary>,
+    pub counts: Counts,
+    pub events: Vec<Event>,
+    pub rejects: Vec<Reject>,
+}
+
+impl PartRecord {
+    pub fn count(&mut self, segment: &Segment, layout: &Layout) {
+        self.counts.segments += 1;
+        self.counts.frames += segment.codes.0.ncols() as u64;
+        self.counts.seconds = self.counts.seconds + segment.duration;
+        let rows = layout.streams().iter().zip(segment.codes.0.outer_iter());
+        for (stream, row) in rows.filter(|(stream, _)| stream.kind == Kind::Text) {
+            self.counts.text_pads += row.iter().filter(|&&id| i64::from(id) == i64::from(stream.pad)).count() as u64;
+        }
+    }
+
+    pub fn add_to(self, info: &mut DatasetInfo) {
+        info.counts = info.counts.clone() + &self.counts;
+        info.events.merge(&self.events.iter().collect::<Tally>());
+        info.parts.extend(self.part);
+    }
+}
+
+impl Folder {
+    /// Takes a new or empty folder, or one where the same plan was broken off.
+    pub fn claim(path: &Path, plan: &Value, layout: &Layout) -> Result<Claim> {
+        let work = path.join(WORK);
+        let plan_path = work.join("plan.json");
+        if !work.exists() {
+            check_empty(path)?;
+        }
+        make(&work)?;
+        let folder = Folder { path: path.to_owned(), _lock: lock(&work.join("lock"))? };
+        if plan_path.exists() {
+            check_plan(&plan_path, plan)?;
+        }
+        files::remove_leftovers(path)?;
+        files::remove_leftovers(&work)?;
+        if path.join(INFO_FILE).exists() {
+            let info = Dataset::open(path)?.info().clone();
+            folder.clear()?;
+            return Ok(Claim::Done(Box::new(info)));
+        }
+        files::write_json_atomic(&plan_path, plan)?;
+        files::write_atomic(&path.join(LAYOUT_FILE), layout.to_json().as_bytes())?;
+        Ok(Claim::ToDo(folder))
+    }
+
+    /// The file of part `n`.
+    pub fn part(&self, n: usize) -> PathBuf {
+        self.path.join(DatasetInfo::part_name(n))
+    }
+
+    fn record_path(&self, n: usize) -> PathBuf {
+        self.path.join(WORK).join(format!("part-{n:05}.json"))
+    }
+
+    /// The record of a part that an earlier run finished.
+    pub fn finished(&self, n: usize) -> Result<Option<PartRecord>> {
+        let path = self.record_path(n);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let record = serde_json::from_slice(&files::read(&path, "record of a part", MAX_JSON)?);
+        record.map(Some).map_err(|e| Error::malformed("record of a part", e).in_file(path.display()))
+    }
+
+    /// Says that part `n` is done.
+    pub fn record(&self, n: usize, record: &PartRecord) -> Result<()> {
+        files::write_json_atomic(&self.record_path(n), record)
+    }
+
+    /// Writes the ledger, the rejects and, last, the description that makes the folder a dataset.
+    pub fn finish(self, info: &DatasetInfo) -> Result<()> {
+        self.write_lines(EVENTS_FILE, |record| lines(&record.events))?;
+        self.write_lines(REJECTS_FILE, |record| lines(&record.rejects))?;
+        files::write_json_atomic(&self.path.join(INFO_FILE), info)?;
+        self.clear()
+    }
+
+    /// One file from the records of all parts, a part at a time.
+    fn write_lines(&self, name: &str, of: impl Fn(&PartRecord) -> Result<String>) -> Result<()> {
+        let path = self.path.join(name);
+        let mut file = Sealed::create(&path)?;
+        for n in 0.. {
+            let Some(record) = self.finished(n)? else { break };
+            let lines = of(&record)?;
+            file.write_all(lines.as_bytes()).map_err(|e| Error::io("write the file", e).in_file(path.display()))?;
+        }
+        file.seal().map(drop)
+    }
+
+    fn clear(&self) -> Result<()> {
+        let work = self.path.join(WORK);
+        fs::remove_dir_all(&work).map_err(|e| Error::io("remove the run's records", e).in_file(work.display()))
+    }
+}
+
+fn lines<T: Serialize>(values: &[T]) -> Result<String> {
+    let mut text = String::new();
+    for value in values {
+        text += &serde_json::to_string(value).map_err(|e| Error::malformed("event", e))?;
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn make(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|e| Error::io("make the folder", e).in_file(path.display()))
+}
+
+fn check_empty(path: &Path) -> Result<()> {
+    let mut entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("open the output folder", e).in_file(path.display())),
+    };
+    let found = match (path.join(INFO_FILE).exists(), entries.next()) {
+        (true, _) => "the folder of a finished dataset",
+        (false, Some(_)) => "a folder with other files",
+        (false, None) => return Ok(()),
+    };
+    let expected = "a new or empty folder, or one where this same run was broken off";
+    Err(Error::invalid("output folder", found, expected).in_file(path.display()))
+}
+
+fn check_plan(path: &Path, plan: &Value) -> Result<()> {
+    let found: Value = serde_json::from_slice(&files::read(path, "plan of the unfinished run", MAX_JSON)?)
+        .map_err(|e| Error::malformed("plan of the unfinished run", e).in_file(path.display()))?;
+    if found == *plan {
+        return Ok(());
+    }
+    let expected = "this same manifest, tool version and options; or another folder";
+    Err(Error::invalid("unfinished run in the output folder", "another one", expected).in_file(path.display()))
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let failed = |e| Error::io("lock the output folder", e).in_file(path.display());
+    let file = File::create(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::invalid("output folder", "in use by another run", "one run at a time").in_file(path.display()))
+        }
+        Err(TryLockError::Error(e)) => Err(failed(e)),
+    }
+}

@@ -1,0 +1,137 @@
+//! Where codes come from: a codec that hears the recording, or a file beside it.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array3, ArrayD, Axis, Ix3};
+
+use crate::codec::Codec;
+use crate::error::{Error, Result};
+use crate::io::{Identity, read_audio, tensors};
+use crate::pipeline::{self, check_codebooks};
+use crate::stream::{Frames, Layout};
+use crate::units::Seconds;
+
+/// Suffixes tried where none is given.
+const SUFFIXES: [&str; 3] = [".safetensors", ".npz", ".npy"];
+
+/// Frames by which codes may differ from the length that the manifest gives: codecs pad and round at the end. More
+/// means another frame rate or another recording.
+const TOLERANCE: u64 = 2;
+
+/// Where codes come from.
+pub enum CodeSource {
+    /// Encode the recording.
+    Codec(Box<dyn Codec>),
+    /// Read codes that were made before, from the recording's name with this suffix instead of its extension, beside
+    /// the recording or in a folder `codes` beside its folder.
+    Files {
+        /// As `.mimi.npy`; if none, `.safetensors`, `.npz` and `.npy` are tried.
+        suffix: Option<String>,
+    },
+}
+
+/// Codes of one recording.
+pub(super) struct Coded {
+    pub codes: Frames<Array3<i32>>,
+    pub duration: Seconds,
+    /// Frames by which the codes differ from what the manifest says.
+    pub difference: u64,
+}
+
+impl CodeSource {
+    pub(super) fn identity(&self) -> Identity {
+        match self {
+            CodeSource::Codec(codec) => Identity { name: codec.spec().identity.clone(), sha256: None },
+            CodeSource::Files { suffix } => {
+                Identity { name: format!("codes{}", suffix.as_deref().unwrap_or("")), sha256: None }
+            }
+        }
+    }
+
+    pub(super) fn codes(&self, recording: &Path, layout: &Layout, expected: Option<Seconds>) -> Result<Coded> {
+        match self {
+            CodeSource::Codec(codec) => encode(codec.as_ref(), recording, layout, expected),
+            CodeSource::Files { suffix } => read(recording, suffix.as_deref(), layout, expected),
+        }
+    }
+}
+
+fn encode(codec: &dyn Codec, path: &Path, layout: &Layout, expected: Option<Seconds>) -> Result<Coded> {
+    let sound = read_audio(path)?;
+    let duration = sound.duration();
+    let in_file = |e: Error| e.in_file(path.display());
+    let sound = sound.resampled(codec.spec().sample_rate).map_err(in_file)?;
+    let codes = pipeline::encode(codec, &sound.channels).map_err(in_file)?;
+    let difference = difference(&codes, layout, expected);
+    Ok(Coded { codes, duration, difference })
+}
+
+fn read(recording: &Path, suffix: Option<&str>, layout: &Layout, expected: Option<Seconds>) -> Result<Coded> {
+    let path = locate(recording, suffix)?;
+    let codes = read_codes(&path, layout).map_err(|e| e.in_file(path.display()))?;
+    let difference = difference(&codes, layout, expected);
+    let frames = codes.0.len_of(Axis(2));
+    if let Some(expected) = expected.filter(|_| difference > TOLERANCE) {
+        let rate = layout.frame_rate();
+        let wanted = format!("{} for {expected} s at {rate} frames a second", rate.ceil(expected));
+        return Err(Error::invalid("number of frames", frames, wanted).in_file(path.display()));
+    }
+    let duration = expected.unwrap_or_else(|| layout.frame_rate().start_of(frames));
+    Ok(Coded { codes, duration, difference })
+}
+
+fn difference(codes: &Frames<Array3<i32>>, layout: &Layout, expected: Option<Seconds>) -> u64 {
+    let frames = codes.0.len_of(Axis(2)) as i64;
+    expected.map_or(0, |length| layout.frame_rate().ceil(length).abs_diff(frames))
+}
+
+/// The file of codes that belongs to a recording.
+fn locate(recording: &Path, suffix: Option<&str>) -> Result<PathBuf> {
+    let stem = recording.file_stem().unwrap_or_default().to_string_lossy();
+    let folder = recording.parent().unwrap_or(Path::new(""));
+    let folders = [folder.to_owned(), folder.join("../codes")];
+    let suffixes = suffix.as_ref().map_or(&SUFFIXES[..], std::slice::from_ref);
+    let names = suffixes.iter().flat_map(|suffix| folders.iter().map(move |folder| (folder, suffix)));
+    let mut candidates = names.map(|(folder, suffix)| folder.join(format!("{stem}{suffix}")));
+    candidates.find(|path| path.exists()).ok_or_else(|| {
+        let expected = format!("{stem} with {} beside it or in ../codes", suffixes.join(", "));
+        Error::invalid("file of codes", "missing", expected).in_file(recording.display())
+    })
+}
+
+/// `audio_codes` `[C, Q, T]`, `codes` `[n_q, T]`, or `A` and `B` `[Q, T]`; a `.npy` file by its number of axes.
+fn read_codes(path: &Path, layout: &Layout) -> Result<Frames<Array3<i32>>> {
+    let (name, codes) = tensors::read_first_of(path, &["audio_codes", "codes", "A"])?;
+    let codes = match (name.as_str(), codes.ndim()) {
+        ("audio_codes", 3) => codes.into_dimensionality::<Ix3>().expect("it has three axes"),
+        ("audio_codes" | "codes", 2) => by_channel(codes, layout)?,
+        ("A", 2) => both_speakers(codes, tensors::read(path, "B")?)?,
+        (_, axes) => return Err(Error::invalid(format!("number of axes of {name}"), axes, "[C, Q, T] or [n_q, T]")),
+    };
+    if let Some(((c, q, t), code)) = codes.indexed_iter().find(|(_, code)| i32::try_from(**code).is_err()) {
+        let place = format!("channel {c}, codebook {q}");
+        return Err(Error::invalid("code", code, "an id of 32 bits").in_stream(place).at_frame(t));
+    }
+    Ok(Frames(codes.mapv(|code| code as i32)))
+}
+
+/// Rows of all speakers, one after another, as one channel for each.
+fn by_channel(codes: ArrayD<i64>, layout: &Layout) -> Result<Array3<i64>> {
+    let (rows, frames) = (codes.len_of(Axis(0)), codes.len_of(Axis(1)));
+    let read = check_codebooks(layout, usize::MAX)?;
+    if read == 0 || rows == 0 || !rows.is_multiple_of(read) {
+        let expected = format!("{read} for each speaker, as layout {} reads", layout.name());
+        return Err(Error::invalid("number of codebooks", rows, expected));
+    }
+    let codes = codes.as_standard_layout().into_owned().into_shape_with_order((rows / read, read, frames));
+    Ok(codes.expect("rows were divided by channels"))
+}
+
+/// One channel each, as J-Moshi's tools write them.
+fn both_speakers(a: ArrayD<i64>, b: ArrayD<i64>) -> Result<Array3<i64>> {
+    if a.shape() != b.shape() {
+        return Err(Error::invalid("shape of B", format!("{:?}", b.shape()), format!("{:?}, as A has", a.shape())));
+    }
+    let both = ndarray::stack(Axis(0), &[a.view(), b.view()]).expect("both have one shape");
+    Ok(both.into_dimensionality().expect("two axes and one in front"))
+}

@@ -1,0 +1,9 @@
+//! What is in a grid or a dataset, for people to look at.
+
+mod picture;
+#[cfg(feature = "io")]
+mod summary;
+
+pub use picture::{Cell, Picture, Row};
+#[cfg(feature = "io")]
+pub use summary::Summary;
