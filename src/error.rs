@@ -157,6 +157,17 @@ impl Error {
         self
     }
 
+    /// Names the file from `folder` on, if it lies below it: for messages that are kept.
+    #[must_use]
+    pub fn relative_to(mut self, folder: &std::path::Path) -> Self {
+        if let Some(file) = &mut self.0.position.file
+            && let Ok(below) = std::path::Path::new(&*file).strip_prefix(folder)
+        {
+            *file = below.display().to_string();
+        }
+        self
+    }
+
     /// Adds the line (from 1), unless one is known already.
     #[must_use]
     pub fn on_line(mut self, line: usize) -> Self {
@@ -241,6 +252,13 @@ mod tests {
         let error =
             Error::invalid("code", 9, "0..4").at_frame(2).in_stream("a").in_recording("r").on_line(3).in_file("f");
         assert_eq!(error.to_string(), "f:3: recording \"r\", stream a, frame 2: code is 9, expected 0..4");
+    }
+
+    #[test]
+    fn files_can_be_named_from_a_folder_on() {
+        let error = |folder: &str| Error::invalid("x", 1, 2).in_file("a/b/c").relative_to(folder.as_ref()).to_string();
+        assert_eq!(error("a"), "b/c: x is 1, expected 2");
+        assert_eq!(error("b"), "a/b/c: x is 1, expected 2");
     }
 
     #[test]

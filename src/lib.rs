@@ -6,6 +6,33 @@
 //!                                                  |
 //! wav + words  <-  codes [K,T]            <-  undo [K,S] -> [K,T]   <-  generated tokens
 //! ```
+//!
+//! Axes are `[batch, stream, time]`, with T frames before the delay and S steps after it. Grids of frames and grids of
+//! steps are two types ([`Frames`], [`Steps`]), so a delay cannot be applied twice.
+//!
+//! # Example
+//! ```
+//! use ndarray::arr2;
+//! use roundelay::{Delay, Extent, Frames, Layout, Policy, Start};
+//!
+//! let layout = Layout::preset("delay-1")?; // text, one semantic and one acoustic stream; delays 0 1 1
+//! let codes = Frames(arr2(&[[0, 650, 3], [417, 23, 1001], [12, 99, 7]]));
+//!
+//! let delay = Delay::new(&layout, Extent::Extend, Start::None);
+//! let built = delay.build(&codes)?;
+//! assert_eq!(built.tokens.0, arr2(&[[0, 650, 3, 3], [2048, 417, 23, 1001], [2048, 12, 99, 7]]));
+//!
+//! let weights = Policy::named("moshi")?.weigh(&layout, &delay, &codes)?;
+//! assert_eq!(weights.step_reasons.0.row(0).to_vec(), [2, 0, 1, 4]); // end of pad, token, pad, tail
+//!
+//! assert_eq!(delay.undo(&built.tokens, -1)?.codes, codes);
+//! # Ok::<(), roundelay::Error>(())
+//! ```
+//!
+//! # Modules, in the order of the data
+//! [`stream`] says what the rows are; [`text`] places words; [`codec`] and [`codebook`] give codes; [`window`] cuts;
+//! [`delay`] shifts; [`weights`] weighs; [`batch`] holds examples; [`pipeline`] is the flow from end to end;
+//! `io` (feature `io`) opens files; [`report`] shows what is there; [`tally`] counts what did not go straight through.
 
 pub mod batch;
 pub mod codebook;
@@ -29,3 +56,7 @@ pub use error::{Error, ErrorKind, Position, Result};
 pub use stream::{Frames, Kind, Layout, Steps, Stream};
 pub use units::{FrameRate, Seconds};
 pub use weights::{Normalize, Policy, Reason, Weights};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

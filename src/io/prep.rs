@@ -72,7 +72,8 @@ pub fn prep(
     options: &PrepOptions,
     progress: &mut dyn FnMut(&Counts),
 ) -> Result<DatasetInfo> {
-    let job = Job::new(options)?;
+    let root = manifest.parent().unwrap_or(Path::new(""));
+    let job = Job::new(options, root)?;
     let mut info = job.info();
     let plan = Plan { manifest: files::sha256_of_file(manifest)?, info: &info };
     let mut manifest = Manifest::open(manifest)?;
@@ -81,7 +82,7 @@ pub fn prep(
         folder::Claim::Done(info) => return Ok(*info),
     };
     for n in 0.. {
-        let entries = next_entries(&mut manifest)?;
+        let entries = next_entries(&mut manifest, root)?;
         if entries.is_empty() {
             break;
         }
@@ -111,7 +112,7 @@ fn unprintable(error: serde_json::Error) -> Error {
 type Entry = std::result::Result<(ManifestEntry, PathBuf), Reject>;
 
 /// Entries of the next part. Bad lines are rejects; only a failing disk ends the run.
-fn next_entries(manifest: &mut Manifest) -> Result<Vec<Entry>> {
+fn next_entries(manifest: &mut Manifest, root: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     while entries.len() < PART_RECORDINGS {
         match manifest.next() {
@@ -124,7 +125,7 @@ fn next_entries(manifest: &mut Manifest) -> Result<Vec<Entry>> {
             Some(Err(error)) => entries.push(Err(Reject {
                 recording: String::new(),
                 line: error.position().line.unwrap_or(0),
-                reason: error.to_string(),
+                reason: error.relative_to(root).to_string(),
             })),
         }
     }
@@ -134,6 +135,8 @@ fn next_entries(manifest: &mut Manifest) -> Result<Vec<Entry>> {
 /// What all recordings share.
 struct Job<'a> {
     options: &'a PrepOptions,
+    /// The manifest's folder: messages that are written name files from here on, wherever the corpus lies.
+    root: &'a Path,
     tokenizer: Option<(Identity, Tokenizer)>,
     window: Option<Window>,
     pool: ThreadPool,
@@ -142,7 +145,7 @@ struct Job<'a> {
 type Prepared = (Vec<Segment>, Vec<Event>);
 
 impl<'a> Job<'a> {
-    fn new(options: &'a PrepOptions) -> Result<Self> {
+    fn new(options: &'a PrepOptions, root: &'a Path) -> Result<Self> {
         let layout = &options.layout;
         if let CodeSource::Codec(codec) = &options.codes {
             let spec = codec.spec();
@@ -155,7 +158,7 @@ impl<'a> Job<'a> {
         }
         let pool = ThreadPoolBuilder::new().num_threads(options.jobs).build();
         let pool = pool.map_err(|e| Error::io("start threads", std::io::Error::other(e)))?;
-        Ok(Job { options, tokenizer: open_tokenizer(options)?, window: window(options)?, pool })
+        Ok(Job { options, root, tokenizer: open_tokenizer(options)?, window: window(options)?, pool })
     }
 
     fn info(&self) -> DatasetInfo {
@@ -227,7 +230,7 @@ impl<'a> Job<'a> {
         self.recording(entry, path).map_err(|error| Reject {
             recording: entry.path.clone(),
             line: entry.line,
-            reason: error.to_string(),
+            reason: error.relative_to(self.root).to_string(),
         })
     }
 

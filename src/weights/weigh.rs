@@ -1,11 +1,11 @@
 //! Rules and positions to weights and reasons.
 
-use ndarray::{Array, ArrayBase, ArrayView2, Axis, Data, Dimension};
+use ndarray::{Array, Array3, ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Dimension, Zip};
 
 use super::{Normalize, PadIds, Policy};
 use crate::delay::{Delay, Extent};
 use crate::error::Result;
-use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched, batched_mut};
+use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched};
 use crate::token::Token;
 
 /// Why a position weighs what it weighs. Where several hold, the first of this order does: absent, head, tail,
@@ -94,22 +94,21 @@ impl Policy {
         D: Dimension,
     {
         self.validate()?;
-        layout.check_streams(batched(&codes.0)?.len_of(Axis(1)))?;
-        let frame_reasons = Frames(reasons(layout, delay, codes)?);
-        let mut weights = Array::zeros(codes.0.raw_dim());
+        let dim = codes.0.raw_dim();
+        let codes = batched(&codes.0)?;
+        layout.check_streams(codes.len_of(STREAM))?;
+        let shape = codes.raw_dim();
+        let (mut weights, mut reasons) = (Array3::zeros(shape), Array3::zeros(shape));
         let mut sums = Sums::default();
-        for (reasons, mut weights) in
-            batched(&frame_reasons.0)?.outer_iter().zip(batched_mut(&mut weights)?.outer_iter_mut())
-        {
-            for ((stream, reasons), mut weights) in
-                layout.streams().iter().zip(reasons.outer_iter()).zip(weights.outer_iter_mut())
-            {
-                weights.zip_mut_with(&reasons, |weight, &reason| *weight = self.weight(stream.kind, reason));
-                *sums.of(stream.kind) += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
-            }
+        for (k, stream) in layout.streams().iter().enumerate() {
+            let mut weights = weights.index_axis_mut(STREAM, k);
+            let mut reasons = reasons.index_axis_mut(STREAM, k);
+            give_reasons(stream, delay, codes.index_axis(STREAM, k), reasons.view_mut());
+            weights.zip_mut_with(&reasons, |weight, &reason| *weight = self.weight(stream.kind, reason));
+            *sums.of(stream.kind) += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
         }
-        self.divide(layout, &mut weights, &mut sums)?;
-        let frames = Frames(weights);
+        self.divide(layout, &mut weights, &mut sums);
+        let (frames, frame_reasons) = (Frames(shaped(weights, &dim)), Frames(shaped(reasons, &dim)));
         let steps = delay.shift(&frames, |_| (0.0, 0.0))?;
         let step_reasons = delay.shift(&frame_reasons, |_| (Reason::Head as u8, Reason::Tail as u8))?;
         Ok(Weights { frames, frame_reasons, steps, step_reasons, sums })
@@ -133,20 +132,25 @@ impl Policy {
         }
     }
 
-    fn divide<D: Dimension>(&self, layout: &Layout, weights: &mut Array<f32, D>, sums: &mut Sums) -> Result<()> {
+    fn divide(&self, layout: &Layout, weights: &mut Array3<f32>, sums: &mut Sums) {
         if self.normalize == Normalize::None {
-            return Ok(());
+            return;
         }
-        for mut example in batched_mut(weights)?.outer_iter_mut() {
-            for (stream, mut row) in layout.streams().iter().zip(example.outer_iter_mut()) {
-                let sum = *sums.of(stream.kind);
-                if sum > 0.0 {
-                    row.mapv_inplace(|weight| (f64::from(weight) / sum) as f32);
-                }
+        for (stream, mut row) in layout.streams().iter().zip(weights.axis_iter_mut(STREAM)) {
+            let sum = *sums.of(stream.kind);
+            if sum > 0.0 {
+                row.mapv_inplace(|weight| (f64::from(weight) / sum) as f32);
             }
         }
-        Ok(())
     }
+}
+
+/// The streams' axis of a batch.
+const STREAM: Axis = Axis(1);
+
+/// A batch in the shape that its codes came in.
+fn shaped<A, D: Dimension>(batch: Array3<A>, dim: &D) -> Array<A, D> {
+    batch.into_shape_with_order(dim.clone()).expect("a batch of one in front changes no size")
 }
 
 impl Sums {
@@ -155,29 +159,16 @@ impl Sums {
     }
 }
 
-/// The reason of every code, in frames.
-fn reasons<A: Token, S: Data<Elem = A>, D: Dimension>(
-    layout: &Layout,
-    delay: &Delay,
-    codes: &Frames<ArrayBase<S, D>>,
-) -> Result<Array<u8, D>> {
-    let mut reasons = Array::zeros(codes.0.raw_dim());
-    for (codes, mut reasons) in batched(&codes.0)?.outer_iter().zip(batched_mut(&mut reasons)?.outer_iter_mut()) {
-        classify(layout, delay, codes, reasons.view_mut());
-    }
-    Ok(reasons)
-}
-
-fn classify<A: Token>(layout: &Layout, delay: &Delay, codes: ArrayView2<A>, mut reasons: ndarray::ArrayViewMut2<u8>) {
-    for (k, stream) in layout.streams().iter().enumerate() {
-        let kept = match delay.extent() {
-            Extent::Extend => codes.len_of(Axis(1)),
-            Extent::Truncate => codes.len_of(Axis(1)).saturating_sub(stream.delay),
-        };
-        for (t, (&code, reason)) in codes.row(k).iter().zip(reasons.row_mut(k)).enumerate() {
-            *reason = self::reason(stream, code.into(), t >= kept) as u8;
-        }
-    }
+/// The reasons of one stream's codes, `[batch, time]`.
+fn give_reasons<A: Token>(stream: &Stream, delay: &Delay, codes: ArrayView2<A>, reasons: ArrayViewMut2<u8>) {
+    let frames = codes.len_of(Axis(1));
+    let kept = match delay.extent() {
+        Extent::Extend => frames,
+        Extent::Truncate => frames.saturating_sub(stream.delay),
+    };
+    Zip::indexed(reasons).and(codes).for_each(|(_, t), reason, &code| {
+        *reason = self::reason(stream, code.into(), t >= kept) as u8;
+    });
 }
 
 fn reason(stream: &Stream, code: i64, cut: bool) -> Reason {
