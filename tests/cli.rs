@@ -336,7 +336,7 @@ fn codes_are_found_in_every_form() {
     let mut corpus = Corpus::new();
     let all = Array2::from_shape_fn((16, 13), |(k, t)| (100 * k + t) as i64);
     let (a, b) = all.view().split_at(ndarray::Axis(0), 8);
-    let forms: [(&str, Vec<(&str, ArrayD<i64>)>); 3] = [
+    let forms = [
         ("x", vec![("audio_codes", all.clone().into_shape_with_order((2, 8, 13)).unwrap().into_dyn())]),
         ("y", vec![("codes", all.clone().into_dyn())]),
         ("z", vec![("A", a.to_owned().into_dyn()), ("B", b.to_owned().into_dyn())]),

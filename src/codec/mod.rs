@@ -7,7 +7,7 @@
 //!    ..
 //! ```
 //!
-//! A codec hears one channel; who needs two calls it twice. [`builtin`] is embedded in the crate.
+//! A codec hears one channel; who needs two calls it twice. `builtin` (feature `builtin`) is embedded in the crate.
 
 #[cfg(feature = "builtin")]
 pub mod builtin;

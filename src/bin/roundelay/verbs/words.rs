@@ -35,13 +35,13 @@ impl Args {
             (Some((_, segment)), None) => segment.words.into_iter().map(|placed| placed.word).collect(),
             (Some((layout, segment)), Some(_)) => {
                 let row = text_row(&layout, segment.codes.0.mapv(i64::from).into_dyn())?;
-                self.from_row(&layout, &row)?
+                self.read_row(&layout, &row)?
             }
             (None, _) => {
                 let layout = args::layout(self.layout.layout.as_deref().unwrap_or("moshi-7b"))?;
                 let (_, grid) = tensors::read_first_of(&self.input.path, &["codes", "tokens"])?;
                 let row = text_row(&layout, grid).map_err(|e| e.in_file(self.input.path.display()))?;
-                self.from_row(&layout, &row)?
+                self.read_row(&layout, &row)?
             }
         };
         let alignments = words.into_iter().map(|w| (w.text, [w.start, w.end], w.speaker)).collect();
@@ -50,7 +50,7 @@ impl Args {
         Ok(())
     }
 
-    fn from_row(&self, layout: &Layout, row: &[i32]) -> Result<Vec<Word>, Failure> {
+    fn read_row(&self, layout: &Layout, row: &[i32]) -> Result<Vec<Word>, Failure> {
         let path = self.tokenizer.as_ref().ok_or_else(|| Failure::Usage("a text row needs --tokenizer".into()))?;
         let text = TextStream::of(layout, "SPEAKER_MAIN")?;
         Ok(words_from_row(row, &text, &args::tokenizer(path)?)?)
