@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::stream::{Frames, Kind, Layout};
 use crate::tally::{Event, EventKind};
 use crate::text::{PlacedWord, Rule, TextStream};
-use crate::token::ABSENT;
+use crate::token::{ABSENT, UNGENERATED};
 use crate::units::Seconds;
 use crate::window::Window;
 
@@ -61,6 +61,7 @@ impl Prepare<'_> {
     /// than the layout reads, or a token is no text id; `Unsupported` if the layout holds more than one text stream or
     /// phases.
     pub fn segments(&self, recording: &Recording) -> Result<(Vec<Segment>, Vec<Event>)> {
+        check_layout(self.layout)?;
         let mut events = Vec::new();
         let codes = self.rows(&recording.codes, &mut events)?;
         let frames = codes.0.len_of(Axis(1));
@@ -80,7 +81,10 @@ impl Prepare<'_> {
     /// The layout's rows, with the text row absent for now.
     fn rows(&self, codes: &Frames<Array3<i32>>, events: &mut Vec<Event>) -> Result<Frames<Array2<i32>>> {
         let (channels, codebooks, frames) = codes.0.dim();
-        let speakers = audio_speakers(self.layout);
+        if channels == 0 {
+            return Err(Error::invalid("number of channels", 0, "at least 1"));
+        }
+        let speakers = self.layout.audio_speakers();
         if channels > speakers.len() {
             events.push(Event::new(EventKind::Channels, (channels - speakers.len()) as u64));
         }
@@ -96,7 +100,24 @@ impl Prepare<'_> {
             }
         }
         self.layout.check_codes(&rows)?;
+        self.check_generated(&rows)?;
+        let heard = codes.0.slice(s![..channels.min(speakers.len()), ..read, ..]);
+        let absent = heard.lanes(Axis(1)).into_iter().filter(|c| c.iter().all(|&c| i64::from(c) == ABSENT)).count();
+        if absent > 0 && read > 0 {
+            events.push(Event::new(EventKind::Absent, absent as u64));
+        }
         Ok(rows)
+    }
+
+    /// Slots that a model is to fill have no place in a dataset.
+    fn check_generated(&self, rows: &Frames<Array2<i32>>) -> Result<()> {
+        match rows.0.indexed_iter().find(|(_, code)| i64::from(**code) == UNGENERATED) {
+            Some(((k, t), code)) => {
+                let error = Error::invalid("code", code, "a code, or -1 where there is none");
+                Err(error.in_stream(&self.layout.streams()[k].name).at_frame(t))
+            }
+            None => Ok(()),
+        }
     }
 
     fn tell_skipped(&self, window: Window, frames: usize, recording: &Recording, events: &mut Vec<Event>) {
@@ -169,12 +190,8 @@ impl Prepare<'_> {
 
     /// Writes the text row, if the layout has one.
     fn place_words(&self, segment: &mut Segment) -> Result<Vec<Event>> {
-        let mut rows = (0..).zip(self.layout.streams()).filter(|(_, stream)| stream.kind == Kind::Text);
-        let Some((k, stream)) = rows.next() else { return Ok(Vec::new()) };
-        if let Some((_, second)) = rows.next() {
-            let detail = "words are placed in one text stream";
-            return Err(Error::unsupported("a second text stream", detail).in_stream(&second.name));
-        }
+        let mut rows = (0..).zip(self.layout.streams());
+        let Some((k, stream)) = rows.find(|(_, stream)| stream.kind == Kind::Text) else { return Ok(Vec::new()) };
         let text = TextStream { stream, frame_rate: self.layout.frame_rate(), speaker: self.speaker };
         let mut row = segment.codes.0.row_mut(k);
         let placed = self.rule.place(std::mem::take(&mut segment.words), &text, row.len())?;
@@ -224,7 +241,7 @@ pub fn decode(codec: &dyn Codec, codes: &Frames<Array3<i32>>) -> Result<Vec<Vec<
 /// `StreamCount`.
 pub fn audio_codes(layout: &Layout, codes: &Frames<ArrayView2<i32>>) -> Result<Frames<Array3<i32>>> {
     layout.check_streams(codes.0.len_of(Axis(0)))?;
-    let speakers = audio_speakers(layout);
+    let speakers = layout.audio_speakers();
     let shape = (speakers.len(), codebooks_read(layout), codes.0.len_of(Axis(1)));
     let mut audio = Array3::from_elem(shape, ABSENT as i32);
     for (stream, row) in layout.streams().iter().zip(codes.0.outer_iter()) {
@@ -236,10 +253,27 @@ pub fn audio_codes(layout: &Layout, codes: &Frames<ArrayView2<i32>>) -> Result<F
     Ok(Frames(audio))
 }
 
+/// Checks that recordings can be prepared for a layout at all.
+///
+/// # Errors
+/// `Unsupported` if it has a second text stream, or streams that are phases of a multi-rate codec.
+pub fn check_layout(layout: &Layout) -> Result<()> {
+    if let Some(second) = layout.streams().iter().filter(|stream| stream.kind == Kind::Text).nth(1) {
+        let detail = "words are placed in one text stream";
+        return Err(Error::unsupported("a second text stream", detail).in_stream(&second.name));
+    }
+    if let Some(stream) = layout.streams().iter().find(|stream| stream.phase.is_some()) {
+        return Err(
+            Error::unsupported("a stream with a phase", "all codebooks run at one rate").in_stream(&stream.name)
+        );
+    }
+    Ok(())
+}
+
 /// Checks that a codec with so many codebooks can feed a layout, and gives the number that the layout reads.
 ///
 /// # Errors
-/// `Invalid` if the layout reads more; `Unsupported` if its streams are phases of a multi-rate codec.
+/// `Invalid` if the layout reads more.
 pub fn check_codebooks(layout: &Layout, codebooks: usize) -> Result<usize> {
     if let Some(stream) = layout.streams().iter().find(|stream| stream.phase.is_some()) {
         return Err(
@@ -254,13 +288,9 @@ pub fn check_codebooks(layout: &Layout, codebooks: usize) -> Result<usize> {
     Ok(read)
 }
 
-fn codebooks_read(layout: &Layout) -> usize {
+/// Codebooks of each speaker that a layout reads.
+pub fn codebooks_read(layout: &Layout) -> usize {
     layout.streams().iter().filter_map(|stream| stream.level).max().map_or(0, |level| level + 1)
-}
-
-fn audio_speakers(layout: &Layout) -> Vec<&str> {
-    let audio = |speaker: &&str| layout.streams().iter().any(|s| s.kind.is_audio() && s.speaker == *speaker);
-    layout.speakers().into_iter().filter(audio).collect()
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 /// Units of a [`Seconds`] in one second. Digits further right are dropped, toward minus infinity.
 const ONE: i128 = 1_000_000_000_000_000_000_000_000;
 const DECIMALS: i32 = 24;
-/// Thirty-one years of audio in one recording; also keeps every product below within 128 bits.
-const MAX_SECONDS: i128 = 1_000_000_000;
+/// Thirty thousand years, for sums over any corpus; keeps every product below within 128 bits.
+const MAX_SECONDS: i128 = 1_000_000_000_000;
 
 /// An instant or a length in seconds, exact to 24 decimals.
 ///
@@ -42,7 +42,7 @@ impl Seconds {
     /// The decimal that `value` prints as: its shortest form that reads back as the same double.
     ///
     /// # Errors
-    /// `Invalid` if `value` is not finite or beyond a thousand million seconds.
+    /// `Invalid` if `value` is not finite or beyond a million million seconds.
     pub fn from_f64(value: f64) -> Result<Self> {
         if !value.is_finite() {
             return Err(Error::invalid("time", value, "a finite number of seconds"));
@@ -122,8 +122,8 @@ fn shift_digits(digits: impl Iterator<Item = u8>, point: i64) -> Option<Shifted>
         if power < 0 {
             rest = true;
         } else {
-            // Past 10^33 units there are more than a thousand million seconds.
-            floor += (power <= 33).then(|| digit * 10i128.pow(power as u32))?;
+            // Past 10^36 units there are more seconds than the limit.
+            floor += (power <= 36).then(|| digit * 10i128.pow(power as u32))?;
         }
     }
     (floor <= MAX_SECONDS * ONE).then_some(Shifted { floor, rest })
@@ -226,7 +226,8 @@ impl FrameRate {
         let whole = time.0.div_euclid(ONE) * frames + part / ONE;
         let seconds = i128::from(self.seconds);
         let exact = part % ONE == 0 && whole.rem_euclid(seconds) == 0;
-        (whole.div_euclid(seconds) as i64, exact)
+        let frames = whole.div_euclid(seconds).clamp(i64::MIN.into(), i64::MAX.into());
+        (frames as i64, exact)
     }
 }
 
@@ -239,9 +240,9 @@ impl FromStr for FrameRate {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("frame rate", text, "a positive number of up to 9 digits, as 12.5 or 86.1328125");
+        let bad = || Error::invalid("frame rate", text, "0.001 to 1000000 with up to 9 digits, as 12.5 or 86.1328125");
         let value = text.parse::<Seconds>().map_err(|_| bad())?.0;
-        if value <= 0 {
+        if !(ONE / 1000..=1_000_000 * ONE).contains(&value) {
             return Err(bad());
         }
         // value / ONE reduced; both parts must fit, which bounds the digits.

@@ -158,25 +158,54 @@ fn the_shipped_recordings_become_a_dataset_and_come_back() {
     }
 }
 
-#[test]
-fn jobs_and_interruptions_do_not_change_a_byte() {
+/// Six hundred recordings with codes and words: three parts. Lengths are no multiples of a frame, nor of any decimal.
+fn large_corpus() -> Corpus {
     let mut corpus = Corpus::new();
     for n in 0..600 {
-        let name = format!("r{n:03}");
-        let codes = Array3::from_shape_fn((1, 8, 12 + n % 5), |(_, q, t)| ((n * 31 + q * 7 + t) % 2048) as i64);
+        let (name, frames) = (format!("r{n:03}"), 12 + n % 5);
+        let codes = Array3::from_shape_fn((1, 8, frames), |(_, q, t)| ((n * 31 + q * 7 + t) % 2048) as i64);
         write_codes(&corpus, &format!("{name}.safetensors"), &[("audio_codes", codes.into_dyn())]);
         corpus.words(&format!("{name}.json"), json!([["word", [0.0, 0.5], "SPEAKER_MAIN"], ["", [0.1, 0.2], "x"]]));
-        corpus.line(json!({ "path": format!("{name}.wav") }));
+        corpus.line(json!({"path": format!("{name}.wav"), "duration": frames as f64 * 0.08 - 1.0 / 44_100.0}));
     }
     corpus.line("not JSON");
-    let whole = |jobs: &str| {
-        let output = corpus.prep(&["--codec", "codes", "--jobs", jobs]);
+    corpus
+}
+
+impl Corpus {
+    /// The dataset of the large corpus, which is then removed.
+    fn whole(&self, more: &[&str]) -> Vec<(String, Vec<u8>)> {
+        let output = self.prep(&[&["--codec", "codes"], more].concat());
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-        let files = folder_bytes(&corpus.at("out"));
-        fs::remove_dir_all(corpus.at("out")).unwrap();
+        let files = folder_bytes(&self.at("out"));
+        fs::remove_dir_all(self.at("out")).unwrap();
         files
-    };
-    let (one, two) = (whole("1"), whole("2"));
+    }
+
+    /// Starts a run and kills it as soon as `.prep/part-00000.json` says that the first part is done.
+    fn killed(&self) {
+        for _ in 0..50 {
+            let (manifest, out, tokenizer) = (self.at("data.jsonl"), self.at("out"), tokenizer());
+            let arguments = ["prep", path(&manifest), "-o", path(&out), "--tokenizer", &tokenizer, "--codec", "codes"];
+            let mut run = Command::new(env!("CARGO_BIN_EXE_roundelay")).args(arguments).spawn().unwrap();
+            while !out.join(".prep/part-00000.json").exists() && run.try_wait().unwrap().is_none() {
+                std::thread::yield_now();
+            }
+            run.kill().unwrap();
+            run.wait().unwrap();
+            if !out.join("dataset.json").exists() {
+                return;
+            }
+            fs::remove_dir_all(out).unwrap();
+        }
+        panic!("every run was finished before it could be killed");
+    }
+}
+
+#[test]
+fn jobs_and_interruptions_do_not_change_a_byte() {
+    let corpus = large_corpus();
+    let (one, two) = (corpus.whole(&["--jobs", "1"]), corpus.whole(&["--jobs", "2"]));
     assert_eq!(
         one.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         [
@@ -191,20 +220,56 @@ fn jobs_and_interruptions_do_not_change_a_byte() {
     );
     assert!(one == two, "the output depends on --jobs");
 
-    // Killed as soon as the first part is there, then run again.
-    let (manifest, out, tokenizer) = (corpus.at("data.jsonl"), corpus.at("out"), tokenizer());
-    let arguments = ["prep", path(&manifest), "-o", path(&out), "--tokenizer", &tokenizer, "--codec", "codes"];
-    let mut killed = Command::new(env!("CARGO_BIN_EXE_roundelay")).args(arguments).spawn().unwrap();
-    while !out.join("part-00000.parquet").exists() && killed.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
-    killed.kill().unwrap();
-    killed.wait().unwrap();
-    if !out.join("dataset.json").exists() {
-        assert!(fails(1, &["inspect", path(&out)]).contains("unfinished"));
-        assert!(fails(1, &[&arguments[..], &["--window", "0.4"]].concat()).contains("unfinished run"));
-        assert!(whole("2") == one, "the resumed run differs");
-    }
+    corpus.killed();
+    assert!(fails(1, &["inspect", path(&corpus.at("out"))]).contains("unfinished"));
+    assert!(corpus.whole(&[]) == one, "the resumed run differs");
+
+    corpus.killed();
+    fs::remove_file(corpus.at("out/part-00000.parquet")).unwrap();
+    assert!(corpus.whole(&[]) == one, "a part that was lost is not made again");
+}
+
+#[test]
+fn an_unfinished_run_is_continued_by_the_same_run_only() {
+    let corpus = large_corpus();
+    corpus.file("mine.json", Layout::preset("moshi-7b").unwrap().to_json());
+    let refused = |more: &[&str], expected: &str| {
+        let output = corpus.prep(&[&["--codec", "codes"], more].concat());
+        assert_eq!(output.status.code(), Some(1), "{more:?}");
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
+    };
+    corpus.whole(&[]);
+    corpus.killed();
+    refused(&["--window", "0.4"], "unfinished run");
+    // Another layout of the same name.
+    let other = Layout::preset("moshi-7b").unwrap().to_json().replacen("\"delay\":1", "\"delay\":2", 1);
+    corpus.file("moshi-7b.json", other);
+    refused(&["--layout", path(&corpus.at("moshi-7b.json"))], "unfinished run");
+    let lock = fs::File::open(corpus.at("out/.prep/lock")).unwrap();
+    lock.try_lock().unwrap();
+    refused(&[], "in use by another run");
+    drop(lock);
+
+    fs::remove_file(corpus.at("out/.prep/plan.json")).unwrap();
+    refused(&[], "a folder with other files");
+    fs::remove_dir_all(corpus.at("out")).unwrap();
+    fs::create_dir_all(corpus.at("out/.prep")).unwrap();
+    assert_eq!(corpus.prep(&["--codec", "codes"]).status.code(), Some(0), "killed before its plan was written");
+    fs::create_dir(corpus.at("out/.prep")).unwrap();
+    refused(&[], "finished dataset");
+}
+
+#[test]
+fn the_codec_gives_the_same_bytes_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |jobs: &str| {
+        let (manifest, out) = (fixture("recordings/data.jsonl"), folder.path().join(jobs));
+        let window = ["--window", "5", "--jobs", jobs];
+        let arguments = ["prep", path(&manifest), "-o", path(&out), "--tokenizer", &tokenizer()];
+        succeeds(&[&arguments[..], &window].concat());
+        folder_bytes(&out)
+    };
+    assert!(run("1") == run("2"));
 }
 
 fn folder_bytes(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -291,6 +356,9 @@ fn codes_that_do_not_fit_the_layout_are_rejected_with_the_reason() {
         (bad(vec![("audio_codes", zeros(1, 4, 13))]), "number of codebooks is 4, expected at least 8"),
         (bad(vec![("codes", Array2::zeros((12, 13)).into_dyn())]), "number of codebooks is 12, expected 8"),
         (bad(vec![("audio_codes", zeros(1, 8, 25))]), "number of frames is 25, expected 13 for 1 s"),
+        (bad(vec![("codes", Array2::zeros((24, 13)).into_dyn())]), "number of codebooks is 24, expected 8 for one"),
+        (bad(vec![("audio_codes", zeros(0, 8, 13))]), "number of channels is 0"),
+        (bad(vec![("audio_codes", zeros(1, 8, 13) - 2)]), "code is -2, expected a code"),
         (bad(vec![("other", zeros(1, 8, 13))]), "other"),
         (
             bad(vec![("A", Array2::zeros((8, 13)).into_dyn()), ("B", Array2::zeros((8, 12)).into_dyn())]),
@@ -301,6 +369,20 @@ fn codes_that_do_not_fit_the_layout_are_rejected_with_the_reason() {
         let reason = reject_reason(spoil, &["--codec", "codes"]);
         assert!(reason.contains(expected), "{expected}: {reason}");
     }
+}
+
+#[test]
+fn frames_without_codes_are_counted() {
+    let mut corpus = Corpus::new();
+    let mut codes = Array3::<i64>::zeros((1, 8, 13)).into_dyn();
+    codes.slice_mut(ndarray::s![.., .., 11..]).fill(-1);
+    write_codes(&corpus, "a.safetensors", &[("audio_codes", codes)]);
+    corpus.line(json!({"path": "a.wav"})).words("a.json", json!([["hi", [0.2, 0.5], "SPEAKER_MAIN"]]));
+    assert_eq!(corpus.prep(&["--codec", "codes"]).status.code(), Some(0));
+    assert_eq!(corpus.jsonl("events.jsonl"), [json!({"event": "absent", "recording": "a.wav", "amount": 2})]);
+
+    let error = fails(1, &["decode", path(&corpus.at("out")), "--segment", "a.wav", "-o", path(&corpus.at("a.wav"))]);
+    assert!(error.contains("codec of the dataset is codes, expected builtin-1-"), "{error}");
 }
 
 #[test]
@@ -362,7 +444,7 @@ fn build_undo_and_weights_go_through_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let layout = Layout::preset("moshi-7b").unwrap();
-    let codes = Array3::from_shape_fn((2, 17, 9), |(b, k, t)| (b * 1000 + k * 10 + t) as i64);
+    let codes = Array2::from_shape_fn((17, 9), |(k, t)| (k * 10 + t) as i64);
     tensors::write(&at("codes.safetensors"), &[("codes", codes.clone().into())]).unwrap();
     for (extent, start, delay) in [
         ("extend", "none", Delay::new(&layout, Extent::Extend, Start::None)),
@@ -402,9 +484,16 @@ fn a_wrong_command_is_told_from_wrong_data() {
     );
     assert!(fails(1, &["layouts", "moshi-8b"]).contains("one of moshi-7b"));
     assert!(fails(1, &["inspect", "/nowhere"]).contains("/nowhere"));
+    let full = Command::new(env!("CARGO_BIN_EXE_roundelay")).arg("layouts").stdout(full_disk()).output().unwrap();
+    assert_eq!(full.status.code(), Some(1), "{}", text(&full.stderr));
     assert!(succeeds(&["layouts"]).contains("delay-1: 3 streams at 12.5 Hz"));
     let printed = succeeds(&["layouts", "moshi-7b"]);
     assert_eq!(Layout::from_json(&printed).unwrap(), Layout::preset("moshi-7b").unwrap());
+}
+
+/// A device that takes nothing.
+fn full_disk() -> fs::File {
+    fs::File::options().write(true).open("/dev/full").unwrap()
 }
 
 #[test]
@@ -436,7 +525,13 @@ fn prep_refuses_what_can_never_work() {
 
     assert_eq!(corpus.prep(&[]).status.code(), Some(0));
     refused(&[], "expected a new or empty folder");
-    corpus.file("d", b"a file, not a folder");
+    let empty = corpus.at("empty.jsonl");
+    corpus.file("empty.jsonl", "\n").file("d", b"a file, not a folder");
+    let none = fails(1, &["prep", path(&empty), "-o", path(&corpus.at("e")), "--tokenizer", &tokenizer()]);
+    assert!(none.contains("number of recordings in the manifest is 0"), "{none}");
+    assert!(
+        fails(1, &["prep", "/dev/null", "-o", path(&corpus.at("e")), "--tokenizer", &tokenizer()]).contains("pipe")
+    );
     assert!(fails(1, &["prep", path(&manifest), "-o", path(&out), "--tokenizer", &tokenizer()]).contains("folder"));
 }
 

@@ -541,6 +541,20 @@ fn wav_of_every_width_has_the_same_samples() {
 }
 
 #[test]
+fn valid_bits_in_a_wider_container_stand_on_the_left() {
+    let scratch = Scratch::new();
+    let data: Vec<u8> = [1i32 << 30, i32::MIN].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let plain = wav(0xfffe, 1, 24_000, 32, 4, &data);
+    let mut fmt = plain[20..36].to_vec();
+    fmt.extend(22u16.to_le_bytes());
+    fmt.extend(24u16.to_le_bytes());
+    fmt.extend([0; 4]);
+    fmt.extend(b"\x01\0\0\0\0\0\x10\0\x80\0\0\xaa\0\x38\x9b\x71");
+    let audio = scratch.read(&riff(&[(b"fmt ", &fmt), (b"data", &data)])).unwrap();
+    assert_eq!(audio.channels, [[0.5, -1.0]]);
+}
+
+#[test]
 fn odd_chunks_and_unknown_lengths_are_read() {
     let scratch = Scratch::new();
     let plain = wav(1, 1, 8000, 16, 2, &[1, 0, 2, 0]);

@@ -60,7 +60,7 @@ pub trait Codec: Send + Sync {
     /// # Shapes
     /// `codes` is `[Q, T]`; returns T times the samples per frame.
     /// # Errors
-    /// `Invalid` for a grid without Q rows, and for a code outside `0..cardinality`, with its level and frame. A frame
-    /// that is absent (-1) in all levels is silence.
+    /// `Invalid` for a grid of more than Q rows, and for a code outside `0..cardinality`, with its level and frame. Levels
+    /// from some level on may be missing or absent (-1); a frame without any is silence.
     fn decode(&self, codes: Frames<ArrayView2<'_, i32>>) -> Result<Vec<f32>>;
 }

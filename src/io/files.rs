@@ -37,6 +37,7 @@ pub(crate) struct Seal {
 
 impl Sealed {
     pub fn create(path: &Path) -> Result<Self> {
+        let path = &target(path)?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX).suffix(SUFFIX);
         // Temporary files are private by default; these become the user's, with the rights that the umask leaves.
@@ -69,6 +70,17 @@ impl Write for Sealed {
     fn flush(&mut self) -> io::Result<()> {
         self.file.as_file_mut().flush()
     }
+}
+
+/// The file that is to be written: where a link leads, and never a pipe, a device or a folder, which a rename would
+/// replace.
+fn target(path: &Path) -> Result<PathBuf> {
+    let Ok(there) = std::fs::metadata(path) else { return Ok(path.to_owned()) };
+    if !there.is_file() {
+        let error = Error::invalid("output", "a folder, pipe or device", "a regular file, or a name that is free");
+        return Err(error.in_file(path.display()));
+    }
+    path.canonicalize().map_err(|e| Error::io("follow the link", e).in_file(path.display()))
 }
 
 /// Writes a file through a temporary one beside it.
@@ -154,6 +166,11 @@ pub(crate) fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
             .in_file(path.display()));
     }
     Ok(bytes)
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    hex(Sha256::new_with_prefix(bytes))
 }
 
 /// The SHA-256 of bytes.

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::files;
@@ -54,7 +55,14 @@ impl Manifest {
     /// # Errors
     /// `Io`.
     pub fn open(path: &Path) -> Result<Self> {
-        let lines = BufReader::new(files::open(path)?);
+        let file = files::open(path)?;
+        // It is read more than once, which a pipe would answer with nothing.
+        if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(
+                Error::unsupported("a manifest from a pipe or device", "save it to a file").in_file(path.display())
+            );
+        }
+        let lines = BufReader::new(file);
         Ok(Manifest { path: path.to_owned(), lines, line: 0, seen: HashMap::new(), done: false })
     }
 
@@ -82,7 +90,8 @@ impl Manifest {
 
     fn entry(&mut self, bytes: &[u8]) -> Result<ManifestEntry> {
         let text = std::str::from_utf8(bytes).map_err(malformed)?;
-        let mut keys: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text).map_err(malformed)?;
+        let text = if self.line == 1 { text.strip_prefix('\u{feff}').unwrap_or(text) } else { text };
+        let Keys(mut keys) = serde_json::from_str(text).map_err(bad_json)?;
         let path = path(keys.remove("path").as_deref())?;
         let duration = duration(keys.remove("duration").as_deref())?;
         let split = split(keys.remove("split").as_deref())?;
@@ -137,7 +146,7 @@ fn duration(value: Option<&RawValue>) -> Result<Option<Seconds>> {
     };
     match value.get().parse::<Seconds>() {
         Ok(duration) if duration >= Seconds::ZERO => Ok(Some(duration)),
-        _ => Err(Error::invalid("duration", abridged(value), "a number of seconds, not negative")),
+        _ => Err(Error::invalid("duration", abridged(value), "a number of seconds from 0 to 10^12")),
     }
 }
 
@@ -148,6 +157,38 @@ fn split(value: Option<&RawValue>) -> Result<Option<Split>> {
 
 fn abridged(value: &RawValue) -> String {
     value.get().chars().take(80).collect()
+}
+
+/// Keys with their values as written; one that comes twice is an error, as nobody knows which is meant.
+struct Keys(BTreeMap<String, Box<RawValue>>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Unique;
+        impl<'de> Visitor<'de> for Unique {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Keys, A::Error> {
+                let mut keys = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, _>()? {
+                    if keys.insert(key.clone(), value).is_some() {
+                        return Err(A::Error::custom(format!("key {key:?} comes twice")));
+                    }
+                }
+                Ok(Keys(keys))
+            }
+        }
+        deserializer.deserialize_map(Unique)
+    }
+}
+
+/// serde counts lines within the text it is given, which is always one.
+fn bad_json(error: serde_json::Error) -> Error {
+    malformed(error.to_string().replace(" at line 1 column ", " at column "))
 }
 
 fn malformed(detail: impl std::fmt::Display) -> Error {
@@ -204,7 +245,7 @@ mod tests {
             "4: line of the manifest is ill-formed: invalid type: sequence",
             "5: path is 1, expected a string that names the recording's file",
             "6: path is missing",
-            "7: duration is \"3\", expected a number of seconds, not negative",
+            "7: duration is \"3\", expected a number of seconds from 0",
             "8: duration is -1,",
             "9: split is \"test\", expected \"train\" or \"valid\"",
             "10: line of the manifest is ill-formed: EOF",

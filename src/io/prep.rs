@@ -26,7 +26,7 @@ use super::parts::PartWriter;
 use super::words::read_words;
 use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
-use crate::pipeline::{Prepare, Recording, check_codebooks};
+use crate::pipeline::{Prepare, Recording, check_codebooks, check_layout};
 use crate::stream::{Kind, Layout};
 use crate::tally::{Event, EventKind};
 use crate::text::{Rule, Tokenizer, Word, tokenize};
@@ -75,23 +75,27 @@ pub fn prep(
     let root = manifest.parent().unwrap_or(Path::new(""));
     let job = Job::new(options, root)?;
     let mut info = job.info();
-    let plan = Plan { manifest: files::sha256_of_file(manifest)?, info: &info };
+    let plan = Plan { manifest: files::sha256_of_file(manifest)?, layout: &options.layout, info: &info };
     let mut manifest = Manifest::open(manifest)?;
+    let mut entries = next_entries(&mut manifest, root)?;
+    if entries.is_empty() {
+        return Err(Error::invalid("number of recordings in the manifest", 0, "at least 1"));
+    }
     let folder = match Folder::claim(folder, &serde_json::to_value(plan).map_err(unprintable)?, &options.layout)? {
         folder::Claim::ToDo(folder) => folder,
         folder::Claim::Done(info) => return Ok(*info),
     };
     for n in 0.. {
-        let entries = next_entries(&mut manifest, root)?;
         if entries.is_empty() {
             break;
         }
-        let record = match folder.finished(n)? {
-            Some(record) => record,
-            None => job.part(&folder, n, &entries, &info.counts, progress)?,
-        };
-        record.add_to(&mut info);
+        if folder.finished(n)?.is_none() {
+            job.part(&folder, n, &entries, &info.counts, progress)?;
+        }
+        // Taken from the disk in either case, so that a resumed run adds up the very same numbers.
+        folder.record(n)?.add_to(&mut info);
         progress(&info.counts);
+        entries = next_entries(&mut manifest, root)?;
     }
     folder.finish(&info)?;
     Ok(info)
@@ -101,6 +105,7 @@ pub fn prep(
 #[derive(serde::Serialize)]
 struct Plan<'a> {
     manifest: String,
+    layout: &'a Layout,
     info: &'a DatasetInfo,
 }
 
@@ -147,6 +152,7 @@ type Prepared = (Vec<Segment>, Vec<Event>);
 impl<'a> Job<'a> {
     fn new(options: &'a PrepOptions, root: &'a Path) -> Result<Self> {
         let layout = &options.layout;
+        check_layout(layout)?;
         if let CodeSource::Codec(codec) = &options.codes {
             let spec = codec.spec();
             let by = |e: Error| e.in_recording(format!("codec {}", spec.name));
@@ -182,7 +188,7 @@ impl<'a> Job<'a> {
         entries: &[Entry],
         before: &Counts,
         progress: &mut (dyn FnMut(&Counts) + '_),
-    ) -> Result<PartRecord> {
+    ) -> Result<()> {
         let mut record = PartRecord::default();
         let mut writer = PartWriter::create(&folder.part(n), &self.options.layout)?;
         // A few for each thread at a time: enough to keep all busy, and no more sound in memory than that.
@@ -198,8 +204,7 @@ impl<'a> Job<'a> {
         if record.counts.segments > 0 {
             record.part = Some(writer.finish()?);
         }
-        folder.record(n, &record)?;
-        Ok(record)
+        folder.write_record(n, &record)
     }
 
     fn write(
@@ -260,7 +265,7 @@ impl<'a> Job<'a> {
     fn words(&self, recording: &Path) -> Result<Vec<crate::text::PlacedWord>> {
         let path = recording.with_extension("json");
         let words: Vec<Word> = match &self.tokenizer {
-            None if !path.exists() => Vec::new(),
+            None if path.try_exists().is_ok_and(|exists| !exists) => Vec::new(),
             _ => read_words(&path)?,
         };
         tokenize(words, |text| match &self.tokenizer {
@@ -290,7 +295,7 @@ fn open_tokenizer(options: &PrepOptions) -> Result<Option<(Identity, Tokenizer)>
         return Err(Error::invalid("number of pieces", tokenizer.len(), expected).in_file(path.display()));
     }
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Some((Identity { name, sha256: Some(files::sha256_of_file(path)?) }, tokenizer)))
+    Ok(Some((Identity { name, sha256: Some(files::sha256_hex(&bytes)) }, tokenizer)))
 }
 
 fn window(options: &PrepOptions) -> Result<Option<Window>> {

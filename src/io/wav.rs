@@ -20,13 +20,15 @@ use crate::units::Seconds;
 
 /// What a program writes for a length that it cannot go back to fill in.
 const UNKNOWN_LENGTH: u32 = u32::MAX;
+/// How the `fmt` chunk with a number of valid bits begins.
+const EXTENSIBLE: [u8; 2] = [0xfe, 0xff];
 /// Bytes of a `fmt` chunk; the longest kind has 40.
 const MAX_FORMAT: u32 = 1024;
 
 /// Reads a WAV file whole.
 pub(super) fn read(path: &Path) -> Result<Audio> {
     let mut file = BufReader::with_capacity(1 << 16, files::open(path)?);
-    let (format, promised) = find_data(&mut file)?;
+    let (mut format, promised) = find_data(&mut file)?;
     let found = bytes_left(&mut file)?.min(promised.into()) as u32;
     if format[4..8] == [0; 4] {
         return Err(Error::invalid("sample rate", 0, "at least 1 Hz"));
@@ -35,6 +37,11 @@ pub(super) fn read(path: &Path) -> Result<Audio> {
         // Bytes of one sample of all channels; 0 is for hound to refuse.
         let frame = u32::from(u16::from_le_bytes([format[12], format[13]])).max(1);
         return Err(bad(format!("cut short: {} of {} samples", found / frame, promised / frame)));
+    }
+    if format.starts_with(&EXTENSIBLE) && format.len() >= 20 {
+        // 24 valid bits in 32 stand on the left, with zeros below them; hound takes the right ones. As 32 bits all is
+        // well.
+        format.copy_within(14..16, 18);
     }
     let header = plain_header(&format, found);
     let reader = WavReader::new(Cursor::new(header).chain(file.take(found.into()))).map_err(refused)?;
@@ -103,7 +110,7 @@ fn plain_header(format: &[u8], data: u32) -> Vec<u8> {
 /// Samples of each channel, full scale -1 to 1.
 fn channels(reader: WavReader<impl Read>, spec: WavSpec) -> Result<Vec<Vec<f32>>> {
     let count = usize::from(spec.channels);
-    let mut channels = vec![Vec::with_capacity(reader.duration() as usize); count];
+    let mut channels: Vec<_> = (0..count).map(|_| Vec::with_capacity(reader.duration() as usize)).collect();
     let mut push = |(i, sample): (usize, f32)| match sample.is_finite() {
         true => {
             channels[i % count].push(sample);

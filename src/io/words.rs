@@ -236,7 +236,7 @@ mod tests {
             (
                 "0.34",
                 "1e99",
-                "line 3: alignments[0][1][1] is 1e99, expected between -1000000000 and 1000000000 seconds",
+                "line 3: alignments[0][1][1] is 1e99, expected between -1000000000000 and 1000000000000 seconds",
             ),
             (
                 entry,

@@ -17,7 +17,7 @@ use crate::units::{FrameRate, Seconds};
 
 /// Streams in one layout, and frames of delay: bounds on what a file can make us allocate.
 const MAX_STREAMS: usize = 1024;
-const MAX_DELAY: usize = 1 << 20;
+const MAX_DELAY: usize = 1 << 16;
 
 /// What a stream's tokens stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -175,10 +175,10 @@ impl Layout {
         self.0.streams.iter().map(|s| s.delay).max().unwrap_or(0)
     }
 
-    /// Speakers in order of their first stream.
-    pub fn speakers(&self) -> Vec<&str> {
+    /// Speakers that are heard, in order of their first audio stream: one channel of sound each.
+    pub fn audio_speakers(&self) -> Vec<&str> {
         let mut speakers = Vec::new();
-        for stream in self.streams() {
+        for stream in self.streams().iter().filter(|stream| stream.kind.is_audio()) {
             if !speakers.contains(&stream.speaker.as_str()) {
                 speakers.push(stream.speaker.as_str());
             }

@@ -24,15 +24,17 @@ pub struct TextStream<'a> {
 }
 
 impl<'a> TextStream<'a> {
-    /// The first text stream of a layout.
+    /// The text stream of a layout.
     ///
     /// # Errors
-    /// `Unsupported` if the layout has none.
+    /// `Unsupported` if the layout has none, or several.
     pub fn of(layout: &'a Layout, speaker: &'a str) -> Result<Self> {
-        let stream = layout.streams().iter().find(|stream| stream.kind == Kind::Text);
-        let stream = stream.ok_or_else(|| {
-            Error::unsupported(format!("text in the layout {}", layout.name()), "it has no text stream")
-        })?;
+        let mut texts = layout.streams().iter().filter(|stream| stream.kind == Kind::Text);
+        let unsupported = |detail| Error::unsupported(format!("text in the layout {}", layout.name()), detail);
+        let stream = texts.next().ok_or_else(|| unsupported("it has no text stream"))?;
+        if texts.next().is_some() {
+            return Err(unsupported("it has more than one text stream"));
+        }
         Ok(TextStream { stream, frame_rate: layout.frame_rate(), speaker })
     }
 

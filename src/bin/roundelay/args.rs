@@ -63,7 +63,8 @@ impl From<Rule> for roundelay::text::Rule {
 /// A layout by a preset's name, or from a file.
 pub fn layout(name: &str) -> Result<Layout> {
     let path = Path::new(name);
-    if path.extension().is_none() && !path.exists() {
+    let preset = Layout::presets().any(|preset| preset == name);
+    if preset || (path.extension().is_none() && !path.exists()) {
         return Layout::preset(name);
     }
     let text = read(path)?;

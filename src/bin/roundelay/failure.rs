@@ -1,6 +1,6 @@
 //! What ends a verb early, and with which exit status.
 
-use std::io;
+use std::io::{self, Write};
 
 use roundelay::Error;
 
@@ -11,6 +11,8 @@ pub enum Failure {
     Usage(String),
     /// The data are not what they should be: exit status 1.
     Data(Error),
+    /// The run is done, and not all of it went well: exit status 1.
+    Incomplete(String),
     /// Whoever read our output has closed it, as `head` does: nothing went wrong.
     ReaderGone,
 }
@@ -32,6 +34,11 @@ impl From<io::Error> for Failure {
 }
 
 pub type Outcome = Result<(), Failure>;
+
+/// A remark that ends nothing; if nobody can read it, the work is done all the same.
+pub fn note(message: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr(), "note: {message}");
+}
 
 /// The word that opens a message of failure.
 pub fn label() -> impl std::fmt::Display {

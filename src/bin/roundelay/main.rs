@@ -5,6 +5,7 @@ mod failure;
 mod input;
 mod verbs;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,15 +21,13 @@ struct Command {
 }
 
 fn main() -> ExitCode {
-    match Command::parse().verb.run() {
-        Ok(()) | Err(Failure::ReaderGone) => ExitCode::SUCCESS,
-        Err(Failure::Usage(message)) => {
-            anstream::eprintln!("{} {message}\n\nFor more information, try '--help'.", failure::label());
-            ExitCode::from(2)
-        }
-        Err(Failure::Data(error)) => {
-            anstream::eprintln!("{} {error}", failure::label());
-            ExitCode::FAILURE
-        }
-    }
+    let (message, status) = match Command::parse().verb.run() {
+        Ok(()) | Err(Failure::ReaderGone) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => (format!("{message}\n\nFor more information, try '--help'."), 2),
+        Err(Failure::Data(error)) => (error.to_string(), 1),
+        Err(Failure::Incomplete(message)) => (message, 1),
+    };
+    // A closed standard error is no reason to lose the status.
+    let _ = writeln!(anstream::stderr(), "{} {message}", failure::label());
+    ExitCode::from(status)
 }

@@ -15,10 +15,10 @@ mod synthesis;
 mod tables;
 mod train;
 
-use ndarray::{Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use crate::codec::{Codec, CodecSpec};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::stream::Frames;
 use crate::units::FrameRate;
 
@@ -99,17 +99,21 @@ impl Builtin {
     }
 
     /// The features that the codes of frame `frame` stand for, or `None` if it is absent.
-    fn vector(&self, codes: ArrayView1<'_, i32>, frame: usize) -> Result<Option<ndarray::Array1<f32>>> {
-        if codes.iter().all(|&code| code == ABSENT) {
+    ///
+    /// Levels add up, so the first few alone give a coarser sound: levels from some level on may be absent.
+    fn vector(&self, codes: ArrayView1<'_, i32>, frame: usize) -> Result<Option<Array1<f32>>> {
+        let known = codes.iter().position(|&code| code == ABSENT).unwrap_or(codes.len());
+        let (kept, rest) = codes.split_at(Axis(0), known);
+        let gap = rest.iter().any(|&code| code != ABSENT).then_some(known);
+        let outside = kept.iter().position(|&code| !(0..CODES as i32).contains(&code));
+        if let Some(level) = outside.or(gap) {
+            let expected = format!("0..{CODES}, or {ABSENT} from some level on");
+            return Err(Error::invalid(format!("code of level {level}"), codes[level], expected).at_frame(frame));
+        }
+        if known == 0 {
             return Ok(None);
         }
-        for (level, &code) in codes.iter().enumerate() {
-            if !usize::try_from(code).is_ok_and(|code| code < CODES) {
-                let expected = format!("0..{CODES}, or {ABSENT} in all levels");
-                return Err(Error::invalid(format!("code of level {level}"), code, expected).at_frame(frame));
-            }
-        }
-        let vector = self.tables.quantizer.decode(codes.insert_axis(ndarray::Axis(1)));
+        let vector = self.tables.quantizer.decode(kept.insert_axis(Axis(1)));
         Ok(Some(self.tables.unproject(vector.row(0))))
     }
 }
@@ -130,8 +134,8 @@ impl Codec for Builtin {
 
     fn decode(&self, codes: Frames<ArrayView2<'_, i32>>) -> Result<Vec<f32>> {
         let codes = codes.0;
-        if codes.nrows() != CODEBOOKS {
-            return Err(ErrorKind::StreamCount { found: codes.nrows(), expected: CODEBOOKS }.into());
+        if codes.nrows() > CODEBOOKS {
+            return Err(Error::invalid("number of codebooks", codes.nrows(), format!("at most {CODEBOOKS}")));
         }
         let mut synthesis = synthesis::Synthesis::new(codes.ncols());
         let mut silent = Vec::new();
@@ -165,7 +169,7 @@ fn silence(samples: &mut [f32], frame: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Axis, s};
+    use ndarray::s;
 
     /// Real speech that took no part in training: 16-bit samples after a header of 44 bytes.
     fn speech() -> Vec<f32> {
@@ -253,16 +257,28 @@ mod tests {
     fn codes_out_of_range_are_named() {
         let codec = Builtin::new();
         for (code, text) in [
-            (2048, "frame 1: code of level 3 is 2048, expected 0..2048, or -1 in all levels"),
-            (-1, "frame 1: code of level 3 is -1, expected 0..2048, or -1 in all levels"),
-            (-2, "frame 1: code of level 3 is -2, expected 0..2048, or -1 in all levels"),
+            (2048, "frame 1: code of level 3 is 2048, expected 0..2048, or -1 from some level on"),
+            (-1, "frame 1: code of level 3 is -1, expected 0..2048, or -1 from some level on"),
+            (-2, "frame 1: code of level 3 is -2, expected 0..2048, or -1 from some level on"),
         ] {
             let mut codes = Array2::zeros((8, 3));
             codes[[3, 1]] = code;
             assert_eq!(codec.decode(Frames(codes.view())).unwrap_err().to_string(), text);
         }
-        let error = codec.decode(Frames(Array2::zeros((7, 3)).view())).unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::StreamCount { found: 7, expected: 8 }));
+        let error = codec.decode(Frames(Array2::zeros((9, 3)).view())).unwrap_err();
+        assert_eq!(error.to_string(), "number of codebooks is 9, expected at most 8");
+    }
+
+    #[test]
+    fn fewer_levels_give_a_coarser_sound() {
+        let speech = speech();
+        let mut codes = Builtin::new().encode(&speech).unwrap().0;
+        let whole = distance(&speech, &decode(&codes));
+        let first_four = codes.slice(s![..4, ..]).to_owned();
+        codes.slice_mut(s![4.., ..]).fill(ABSENT);
+        assert_eq!(decode(&codes), decode(&first_four));
+        let coarser = distance(&speech, &decode(&codes));
+        assert!((whole..2.0 * whole).contains(&coarser), "{coarser} dB, all levels {whole} dB");
     }
 
     #[test]

@@ -17,7 +17,9 @@ use serde_json::Value;
 
 use crate::batch::Segment;
 use crate::error::{Error, Result};
-use crate::io::dataset::{Counts, Dataset, DatasetInfo, EVENTS_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject};
+use crate::io::dataset::{
+    Counts, Dataset, DatasetInfo, EVENTS_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject, verify_part,
+};
 use crate::io::files::{self, Sealed};
 use crate::io::parts::PartSummary;
 use crate::stream::{Kind, Layout};
@@ -75,14 +77,11 @@ impl Folder {
     pub fn claim(path: &Path, plan: &Value, layout: &Layout) -> Result<Claim> {
         let work = path.join(WORK);
         let plan_path = work.join("plan.json");
-        if !work.exists() {
-            check_empty(path)?;
-        }
+        // Before anything is made, so that a foreign folder stays as it is; and again once nobody else can change it.
+        check_folder(path, &plan_path, plan)?;
         make(&work)?;
         let folder = Folder { path: path.to_owned(), _lock: lock(&work.join("lock"))? };
-        if plan_path.exists() {
-            check_plan(&plan_path, plan)?;
-        }
+        check_folder(path, &plan_path, plan)?;
         files::remove_leftovers(path)?;
         files::remove_leftovers(&work)?;
         if path.join(INFO_FILE).exists() {
@@ -104,18 +103,25 @@ impl Folder {
         self.path.join(WORK).join(format!("part-{n:05}.json"))
     }
 
-    /// The record of a part that an earlier run finished.
+    /// The record of a part that is done, if it is and the part is still as it was written.
     pub fn finished(&self, n: usize) -> Result<Option<PartRecord>> {
-        let path = self.record_path(n);
-        if !path.exists() {
+        if !self.record_path(n).exists() {
             return Ok(None);
         }
+        let record = self.record(n)?;
+        let whole = record.part.as_ref().is_none_or(|part| verify_part(&self.part(n), part).is_ok());
+        Ok(whole.then_some(record))
+    }
+
+    /// The record of a part that is done.
+    pub fn record(&self, n: usize) -> Result<PartRecord> {
+        let path = self.record_path(n);
         let record = serde_json::from_slice(&files::read(&path, "record of a part", MAX_JSON)?);
-        record.map(Some).map_err(|e| Error::malformed("record of a part", e).in_file(path.display()))
+        record.map_err(|e| Error::malformed("record of a part", e).in_file(path.display()))
     }
 
     /// Says that part `n` is done.
-    pub fn record(&self, n: usize, record: &PartRecord) -> Result<()> {
+    pub fn write_record(&self, n: usize, record: &PartRecord) -> Result<()> {
         files::write_json_atomic(&self.record_path(n), record)
     }
 
@@ -132,16 +138,23 @@ impl Folder {
         let path = self.path.join(name);
         let mut file = Sealed::create(&path)?;
         for n in 0.. {
-            let Some(record) = self.finished(n)? else { break };
-            let lines = of(&record)?;
+            if !self.record_path(n).exists() {
+                break;
+            }
+            let lines = of(&self.record(n)?)?;
             file.write_all(lines.as_bytes()).map_err(|e| Error::io("write the file", e).in_file(path.display()))?;
         }
         file.seal().map(drop)
     }
 
+    /// Removes the records, the plan last: what is left of a killed clearing is still this run's.
     fn clear(&self) -> Result<()> {
         let work = self.path.join(WORK);
-        fs::remove_dir_all(&work).map_err(|e| Error::io("remove the run's records", e).in_file(work.display()))
+        let failed = |e| Error::io("remove the run's records", e).in_file(work.display());
+        for n in (0..).take_while(|&n| self.record_path(n).exists()) {
+            fs::remove_file(self.record_path(n)).map_err(failed)?;
+        }
+        fs::remove_dir_all(&work).map_err(failed)
     }
 }
 
@@ -158,16 +171,22 @@ fn make(path: &Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|e| Error::io("make the folder", e).in_file(path.display()))
 }
 
-fn check_empty(path: &Path) -> Result<()> {
-    let mut entries = match fs::read_dir(path) {
+/// Sees that a folder is new, empty, or of this same plan.
+fn check_folder(path: &Path, plan_path: &Path, plan: &Value) -> Result<()> {
+    if plan_path.exists() {
+        return check_plan(plan_path, plan);
+    }
+    let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::io("open the output folder", e).in_file(path.display())),
     };
-    let found = match (path.join(INFO_FILE).exists(), entries.next()) {
+    // A run that was killed before it wrote its plan leaves no more than its own folder.
+    let foreign = entries.flatten().any(|entry| entry.file_name() != WORK);
+    let found = match (path.join(INFO_FILE).exists(), foreign) {
         (true, _) => "the folder of a finished dataset",
-        (false, Some(_)) => "a folder with other files",
-        (false, None) => return Ok(()),
+        (false, true) => "a folder with other files",
+        (false, false) => return Ok(()),
     };
     let expected = "a new or empty folder, or one where this same run was broken off";
     Err(Error::invalid("output folder", found, expected).in_file(path.display()))

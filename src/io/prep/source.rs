@@ -7,7 +7,7 @@ use ndarray::{Array3, ArrayD, Axis, Ix3};
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::io::{Identity, read_audio, tensors};
-use crate::pipeline::{self, check_codebooks};
+use crate::pipeline::{self, codebooks_read};
 use crate::stream::{Frames, Layout};
 use crate::units::Seconds;
 
@@ -99,14 +99,16 @@ fn locate(recording: &Path, suffix: Option<&str>) -> Result<PathBuf> {
     })
 }
 
-/// `audio_codes` `[C, Q, T]`, `codes` `[n_q, T]`, or `A` and `B` `[Q, T]`; a `.npy` file by its number of axes.
+/// `audio_codes` `[C, Q, T]`, `codes` `[n_q, T]`, or `A` and `B` `[Q, T]`; a `.npy` file by its number of axes. A batch
+/// of one in front of two axes is none.
 fn read_codes(path: &Path, layout: &Layout) -> Result<Frames<Array3<i32>>> {
     let (name, codes) = tensors::read_first_of(path, &["audio_codes", "codes", "A"])?;
     let codes = match (name.as_str(), codes.ndim()) {
         ("audio_codes", 3) => codes.into_dimensionality::<Ix3>().expect("it has three axes"),
-        ("audio_codes" | "codes", 2) => by_channel(codes, layout)?,
-        ("A", 2) => both_speakers(codes, tensors::read(path, "B")?)?,
-        (_, axes) => return Err(Error::invalid(format!("number of axes of {name}"), axes, "[C, Q, T] or [n_q, T]")),
+        ("audio_codes", 2) => by_channel(codes, layout)?,
+        ("codes", _) => by_channel(one_example(codes, &name)?, layout)?,
+        ("A", _) => both_speakers(one_example(codes, &name)?, one_example(tensors::read(path, "B")?, "B")?)?,
+        (_, axes) => return Err(Error::invalid(format!("number of axes of {name}"), axes, "3, as [C, Q, T]")),
     };
     if let Some(((c, q, t), code)) = codes.indexed_iter().find(|(_, code)| i32::try_from(**code).is_err()) {
         let place = format!("channel {c}, codebook {q}");
@@ -115,15 +117,27 @@ fn read_codes(path: &Path, layout: &Layout) -> Result<Frames<Array3<i32>>> {
     Ok(Frames(codes.mapv(|code| code as i32)))
 }
 
+/// Two axes, `[row, time]`.
+fn one_example(codes: ArrayD<i64>, name: &str) -> Result<ArrayD<i64>> {
+    match codes.shape() {
+        [_, _] => Ok(codes),
+        [1, _, _] => Ok(codes.index_axis_move(Axis(0), 0)),
+        shape => Err(Error::invalid(format!("shape of {name}"), format!("{shape:?}"), "[codebooks, frames]")),
+    }
+}
+
 /// Rows of all speakers, one after another, as one channel for each.
 fn by_channel(codes: ArrayD<i64>, layout: &Layout) -> Result<Array3<i64>> {
     let (rows, frames) = (codes.len_of(Axis(0)), codes.len_of(Axis(1)));
-    let read = check_codebooks(layout, usize::MAX)?;
-    if read == 0 || rows == 0 || !rows.is_multiple_of(read) {
-        let expected = format!("{read} for each speaker, as layout {} reads", layout.name());
+    let read = codebooks_read(layout).max(1);
+    let channels = rows / read;
+    if rows != channels * read || !(1..=layout.audio_speakers().len()).contains(&channels) {
+        // More rows are not levels to leave out: nobody could tell them from another speaker's.
+        let all = read * layout.audio_speakers().len();
+        let expected = format!("{read} for one speaker or {all} for all, as layout {} reads", layout.name());
         return Err(Error::invalid("number of codebooks", rows, expected));
     }
-    let codes = codes.as_standard_layout().into_owned().into_shape_with_order((rows / read, read, frames));
+    let codes = codes.as_standard_layout().into_owned().into_shape_with_order((channels, read, frames));
     Ok(codes.expect("rows were divided by channels"))
 }
 

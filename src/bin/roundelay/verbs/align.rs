@@ -40,8 +40,8 @@ pub struct Args {
     output: Option<PathBuf>,
 }
 
-/// Rows longer than a year of frames are typing errors, and would be allocated.
-const MAX_FRAMES: usize = 1 << 30;
+/// Longer rows are typing errors, and would be allocated: a month of frames at 12.5 Hz.
+const MAX_FRAMES: usize = 1 << 25;
 
 #[derive(serde::Serialize)]
 struct Printed<'a> {

@@ -4,7 +4,7 @@ use roundelay::Frames;
 use roundelay::io::tensors;
 
 use crate::args::{OutputArg, ShiftArgs};
-use crate::failure::Outcome;
+use crate::failure::{Outcome, note};
 use crate::input::{InputArgs, LayoutArg};
 
 #[derive(clap::Args)]
@@ -23,7 +23,12 @@ impl Args {
     pub fn run(self) -> Outcome {
         let (layout, codes) = self.input.grid(&self.layout, "codes")?;
         let at = |e: roundelay::Error| e.in_file(self.input.path.display());
-        let built = self.shift.delay(&layout).build(&Frames(codes)).map_err(at)?;
+        let codes = Frames(codes);
+        let built = self.shift.delay(&layout).build(&codes).map_err(at)?;
+        // Positions are all that counts here, and some families put special ids among their codes.
+        if let Err(error) = layout.check_codes(&codes) {
+            note(format!("shifted as it is: {}", at(error)));
+        }
         let mask = built.mask.0.mapv(u8::from);
         tensors::write(&self.output.output, &[("tokens", built.tokens.0.into()), ("mask", mask.into())])?;
         Ok(())

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array3, Axis};
-use roundelay::io::{tensors, write_wav};
+use ndarray::{Array3, ArrayD, Axis};
+use roundelay::io::{Dataset, tensors, write_wav};
 use roundelay::{Error, Frames, pipeline};
 
 use crate::args::{self, CodecArg};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, note};
 use crate::input::{InputArgs, LayoutArg};
 
 #[derive(clap::Args)]
@@ -27,12 +27,26 @@ pub struct Args {
 impl Args {
     pub fn run(self) -> Outcome {
         let codec = self.codec.codec();
+        self.check_codec(&codec.spec().identity)?;
         let codes = self.codes()?;
         let at = |e: Error| e.in_file(self.input.path.display());
         let channels = pipeline::decode(codec.as_ref(), &codes).map_err(at)?;
         let clipped = write_wav(&self.output, codec.spec().sample_rate, &channels)?;
         if clipped > 0 {
-            anstream::eprintln!("note: {clipped} samples were beyond full scale and are clipped");
+            note(format!("{clipped} samples were beyond full scale and are clipped"));
+        }
+        Ok(())
+    }
+
+    /// Codes of another codec would come out as noise.
+    fn check_codec(&self, identity: &str) -> Outcome {
+        if self.input.segment.is_some() {
+            let dataset = Dataset::open(&self.input.path)?;
+            let found = &dataset.info().codec.name;
+            if found != identity {
+                let error = Error::invalid("codec of the dataset", found, identity);
+                return Err(error.in_file(self.input.path.display()).into());
+            }
         }
         Ok(())
     }
@@ -47,7 +61,7 @@ impl Args {
             None => Ok(audio_codes(path)?),
             Some(name) => {
                 let layout = args::layout(name)?;
-                let codes = narrow(tensors::read(path, "codes")?.into_dimensionality(), "2, as [stream, time]", path)?;
+                let codes = narrow(tensors::read(path, "codes")?, "2, as [stream, time]", path)?;
                 Ok(pipeline::audio_codes(&layout, &Frames(codes.view())).map_err(|e| e.in_file(path.display()))?)
             }
         }
@@ -58,18 +72,21 @@ impl Args {
 fn audio_codes(path: &Path) -> roundelay::Result<Frames<Array3<i32>>> {
     let codes = tensors::read(path, "audio_codes")?;
     let codes = if codes.ndim() == 2 { codes.insert_axis(Axis(0)) } else { codes };
-    narrow(codes.into_dimensionality(), "3, as [channel, codebook, frame]", path).map(Frames)
+    narrow(codes, "3, as [channel, codebook, frame]", path).map(Frames)
 }
 
-/// Ids to 32 bits, once the axes are right.
+/// Ids to 32 bits, and the axes that they must have.
 fn narrow<D: ndarray::Dimension>(
-    codes: Result<ndarray::Array<i64, D>, ndarray::ShapeError>,
+    codes: ArrayD<i64>,
     axes: &str,
     path: &Path,
 ) -> roundelay::Result<ndarray::Array<i32, D>> {
-    let codes = codes.map_err(|_| Error::invalid("number of axes", "another", axes).in_file(path.display()))?;
-    if let Some(code) = codes.iter().find(|code| i32::try_from(**code).is_err()) {
-        return Err(Error::invalid("code", code, "an id of 32 bits").in_file(path.display()));
+    let in_file = |error: Error| error.in_file(path.display());
+    if let Some((place, code)) = codes.indexed_iter().find(|(_, code)| i32::try_from(**code).is_err()) {
+        let place = ndarray::Dimension::slice(&place);
+        return Err(in_file(Error::invalid(format!("code at {place:?}"), code, "an id of 32 bits")));
     }
-    Ok(codes.mapv(|code| code as i32))
+    let found = codes.ndim();
+    let codes = codes.mapv(|code| code as i32).into_dimensionality();
+    codes.map_err(|_| in_file(Error::invalid("number of axes", found, axes)))
 }

@@ -36,7 +36,8 @@ impl Args {
             for segment in dataset.segments() {
                 let segment = segment?;
                 let (frames, words) = (segment.codes.0.ncols(), segment.words.len());
-                writeln!(out, "{}\t{}\t{}\t{frames}\t{words}", segment.id, segment.start, segment.duration)?;
+                let id = segment.id.escape_debug();
+                writeln!(out, "{id}\t{}\t{}\t{frames}\t{words}", segment.start, segment.duration)?;
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! `prep MANIFEST -o DIR`: the main job
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use roundelay::io::{CodeSource, Counts, Manifest, PrepOptions, prep};
 use roundelay::report::Summary;
 
 use crate::args::{self, Rule};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, note};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -70,14 +70,19 @@ impl Args {
         let info = prep(&self.manifest, &self.output, &options, &mut |counts| progress.show(counts));
         progress.end();
         let info = info?;
-        anstream::println!("{}", Summary { info: &info, layout: &options.layout });
-        let rejects = self.output.join(roundelay::io::REJECTS_FILE);
-        match (info.counts.recordings, info.counts.rejects) {
+        writeln!(anstream::stdout(), "{}", Summary { info: &info, layout: &options.layout })?;
+        let counts = &info.counts;
+        if counts.recordings > 0 && counts.text_pads == counts.frames {
+            note(format!("no word was written: is no speaker called {:?}?", self.main_speaker));
+        }
+        let reasons = self.output.join(roundelay::io::REJECTS_FILE);
+        let rejected = |what: &str| format!("{what} could not be used; {} says why", reasons.display());
+        match (counts.recordings, counts.rejects) {
             (_, 0) => Ok(()),
-            (0, _) => Err(rejected("no recording could be used", &rejects)),
-            (_, n) if self.strict => Err(rejected(&format!("{n} recordings could not be used"), &rejects)),
+            (0, n) => Err(Failure::Incomplete(rejected(&format!("none of the {n} recordings")))),
+            (_, n) if self.strict => Err(Failure::Incomplete(rejected(&format!("{n} recordings")))),
             (_, n) => {
-                anstream::eprintln!("note: {n} recordings could not be used; {} says why", rejects.display());
+                note(rejected(&format!("{n} recordings")));
                 Ok(())
             }
         }
@@ -101,10 +106,6 @@ impl Args {
             jobs: self.jobs.map_or_else(cores, usize::from),
         })
     }
-}
-
-fn rejected(what: &str, rejects: &std::path::Path) -> Failure {
-    roundelay::Error::invalid("rejects", what, "none").in_file(rejects.display()).into()
 }
 
 /// A bar on a terminal, and a plain line now and then otherwise.
@@ -137,7 +138,7 @@ impl Progress {
             }
             None if self.last.elapsed() >= Self::EVERY => {
                 self.last = Instant::now();
-                anstream::eprintln!("{done}/{} recordings, {hours}", self.total);
+                let _ = writeln!(anstream::stderr(), "{done}/{} recordings, {hours}", self.total);
             }
             None => {}
         }

@@ -117,7 +117,10 @@ fn said(words: &BTreeMap<usize, String>, steps: std::ops::Range<usize>, width: u
     for (step, word) in words.range(steps.clone()) {
         let place = (step - steps.start) * width;
         line[place..].fill(' ');
-        line[place..].iter_mut().zip(word.chars()).for_each(|(cell, letter)| *cell = letter);
+        line[place..]
+            .iter_mut()
+            .zip(word.chars().filter(|c| !c.is_control()))
+            .for_each(|(cell, letter)| *cell = letter);
     }
     line.into_iter().collect::<String>().trim_end().to_owned()
 }

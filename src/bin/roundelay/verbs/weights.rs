@@ -5,7 +5,7 @@ use roundelay::io::tensors;
 use roundelay::{Frames, Policy};
 
 use crate::args::{OutputArg, ShiftArgs};
-use crate::failure::Outcome;
+use crate::failure::{Outcome, note};
 use crate::input::{InputArgs, LayoutArg};
 
 #[derive(clap::Args)]
@@ -70,7 +70,9 @@ impl Args {
         let (layout, codes) = self.input.grid(&self.layout, "codes")?;
         let at = |e: roundelay::Error| e.in_file(self.input.path.display());
         let delay = self.shift.delay(&layout);
-        let weights = self.policy.policy().weigh(&layout, &delay, &Frames(codes)).map_err(at)?;
+        let codes = Frames(codes);
+        layout.check_codes(&codes).map_err(at)?;
+        let weights = self.policy.policy().weigh(&layout, &delay, &codes).map_err(at)?;
         let tensors = [
             ("weights", weights.frames.0.into()),
             ("reasons", weights.frame_reasons.0.into()),
@@ -80,7 +82,7 @@ impl Args {
         tensors::write(&self.output.output, &tensors)?;
         for (modality, sum) in [("text", weights.sums.text), ("audio", weights.sums.audio)] {
             if sum == 0.0 {
-                anstream::eprintln!("note: no {modality} position weighs anything: it adds 0 to the loss");
+                note(format!("no {modality} position weighs anything: it adds 0 to the loss"));
             }
         }
         Ok(())

@@ -39,7 +39,11 @@ impl Args {
             }
             (None, _) => {
                 let layout = args::layout(self.layout.layout.as_deref().unwrap_or("moshi-7b"))?;
-                let (_, grid) = tensors::read_first_of(&self.input.path, &["codes", "tokens"])?;
+                let (name, grid) = tensors::read_first_of(&self.input.path, &["codes", "tokens"])?;
+                if name == "tokens" && grid.ndim() > 1 {
+                    let error = Error::unsupported("a delayed sequence", "take its delays out with `undo` first");
+                    return Err(error.in_file(self.input.path.display()).into());
+                }
                 let row = text_row(&layout, grid).map_err(|e| e.in_file(self.input.path.display()))?;
                 self.read_row(&layout, &row)?
             }
