@@ -39,7 +39,7 @@ impl fmt::Display for Summary<'_> {
             writeln!(f, "pad share   {:.1} % of text frames", 100.0 * share)?;
         }
         writeln!(f, "rejects     {}", counts.rejects)?;
-        write!(f, "events      {}", if events.is_empty() { "none" } else { "" })?;
+        write!(f, "events{}", if events.is_empty() { "      none" } else { "" })?;
         for (kind, count) in events.iter() {
             write!(f, "\n  {:<16}{}", kind.name(), count.events)?;
             if count.amount > 0 {
