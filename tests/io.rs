@@ -436,6 +436,16 @@ fn npz_is_read_stored_and_deflated() {
 }
 
 #[test]
+fn an_axis_of_zero_hides_no_large_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let header = r#"{"codes":{"dtype":"I64","shape":[1099511627776,3,0],"data_offsets":[0,0]}}"#;
+    fs::write(&path, [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat()).unwrap();
+    let error = tensors::read(&path, "codes").unwrap_err().to_string();
+    assert!(error.contains("number of elements of a tensor is 1099511627776 x 3 x 0"), "{error}");
+}
+
+#[test]
 fn damaged_tensor_files_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);

@@ -19,8 +19,11 @@ const MAX_HEADER: u64 = 1 << 16;
 /// NumPy itself allows 64 axes.
 const MAX_AXES: usize = 64;
 
-/// Reads one array; `limit` bounds its bytes.
-pub(super) fn read(mut reader: impl Read, limit: u64) -> Result<Raw> {
+/// Elements out of a compressed file, whose bytes are no measure: deflate makes a thousand out of one.
+const MAX_UNPACKED: u64 = 1 << 27;
+
+/// Reads one array out of a file of this size; of an unknown one if it is compressed.
+pub(super) fn read(mut reader: impl Read, size: Option<u64>) -> Result<Raw> {
     let header = read_header(&mut reader)?;
     let (dtype, big_endian) = element(literal(&header, "descr")?)?;
     let fortran = match literal(&header, "fortran_order")? {
@@ -29,13 +32,16 @@ pub(super) fn read(mut reader: impl Read, limit: u64) -> Result<Raw> {
         _ => return Err(bad("fortran_order is neither True nor False")),
     };
     let shape = shape(literal(&header, "shape")?)?;
-    let bytes = super::tensors::byte_len(&shape, dtype, limit)?;
+    let bytes = super::tensors::byte_len(&shape, dtype, size.unwrap_or(u64::MAX))?;
+    let width = (dtype.bitsize() / 8) as u64;
+    let most = if size.is_some() { bytes } else { bytes.min(MAX_UNPACKED * width) };
     let mut data = Vec::new();
-    let got = reader.take(bytes).read_to_end(&mut data).map_err(|e| Error::io("read the array", e))?;
-    if (got as u64) < bytes {
-        return Err(bad(format!("cut short: {got} of {bytes} bytes of data")));
+    let got = reader.take(most).read_to_end(&mut data).map_err(|e| Error::io("read the array", e))? as u64;
+    match got {
+        _ if got == bytes => Ok(Raw { dtype, big_endian, fortran, shape, data }),
+        _ if got < most => Err(bad(format!("cut short: {got} of {bytes} bytes of data"))),
+        _ => Err(Error::over_limit("number of elements of a compressed tensor", bytes / width, MAX_UNPACKED)),
     }
-    Ok(Raw { dtype, big_endian, fortran, shape, data })
 }
 
 fn read_header(reader: &mut impl Read) -> Result<String> {
@@ -129,14 +135,14 @@ mod tests {
             "{'descr': '<i2', 'fortran_order': False, 'shape': (1, 2), }  \n",
             "{\"shape\":(1,2),\"fortran_order\":False,\"descr\":\"<i2\"}",
         ] {
-            let raw = read(&file(header, &[1, 0, 2, 0])[..], 1 << 20).unwrap();
+            let raw = read(&file(header, &[1, 0, 2, 0])[..], Some(1 << 20)).unwrap();
             assert_eq!((raw.dtype, raw.shape), (Dtype::I16, vec![1, 2]));
         }
     }
 
     #[test]
     fn headers_that_lie_are_errors() {
-        let text = |header: &str, data: &[u8]| read(&file(header, data)[..], 1 << 20).unwrap_err().to_string();
+        let text = |header: &str, data: &[u8]| read(&file(header, data)[..], Some(1 << 20)).unwrap_err().to_string();
         let with_shape = |shape: &str| format!("{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}");
         assert!(text(&with_shape("(3,)"), &[1]).contains("1 of 3 bytes"));
         assert!(text(&with_shape("(1099511627776,)"), &[1]).contains("limit"));
@@ -146,7 +152,20 @@ mod tests {
         assert!(text("{'descr': [('a', '<i4')], 'fortran_order': False, 'shape': ()}", &[]).contains("not supported"));
         assert!(text("{'descr': '|O', 'fortran_order': False, 'shape': ()}", &[]).contains("|O"));
         assert!(text("{}", &[]).contains("no descr"));
-        assert!(read(&b"\x93NUMPY\x02\x00\xff\xff\xff\xff"[..], 9).unwrap_err().to_string().contains("limit"));
-        assert!(read(&b"PK"[..], 9).is_err());
+        assert!(read(&b"\x93NUMPY\x02\x00\xff\xff\xff\xff"[..], Some(9)).unwrap_err().to_string().contains("limit"));
+        assert!(read(&b"PK"[..], Some(9)).is_err());
+    }
+
+    #[test]
+    fn a_compressed_array_ends_at_the_limit_however_much_there_is() {
+        let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (134217729,)}";
+        let bytes = file(header, &[]);
+        let endless = || bytes.chain(std::io::repeat(0));
+        assert_eq!(
+            read(endless(), None).unwrap_err().to_string(),
+            "number of elements of a compressed tensor is 134217729, over the limit of 134217728"
+        );
+        let error = read(&bytes[..], None).unwrap_err().to_string();
+        assert!(error.contains("cut short: 0 of 134217729 bytes"), "{error}");
     }
 }

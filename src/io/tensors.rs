@@ -15,7 +15,7 @@ use super::files::{self, Sealed};
 use super::npy;
 use crate::error::{Error, Result};
 
-/// Elements of one tensor; a compressed file of a few bytes could claim any number.
+/// Elements of one tensor; out of a compressed file there are fewer.
 const MAX_ELEMENTS: u64 = 1 << 30;
 /// The limit that the safetensors crate has as well.
 const MAX_HEADER: u64 = 100_000_000;
@@ -234,11 +234,11 @@ impl Source {
             Source::Npz(archive) => {
                 let stored = if archive.index_for_name(name).is_some() { name } else { &format!("{name}.npy") };
                 let entry = archive.by_name(stored).map_err(|e| Error::malformed(".npz file", e))?;
-                npy::read(entry, u64::MAX)
+                npy::read(entry, None)
             }
             Source::Npy(file) => {
                 let size = file.metadata().map_err(|e| Error::io("read the file", e))?.len();
-                npy::read(BufReader::new(file), size)
+                npy::read(BufReader::new(file), Some(size))
             }
         }
     }
@@ -275,8 +275,11 @@ pub(super) struct Raw {
 
 /// Bytes of a tensor, which must be within the limits.
 pub(super) fn byte_len(shape: &[usize], dtype: Dtype, limit: u64) -> Result<u64> {
-    let elements = shape.iter().try_fold(1u64, |product, &axis| product.checked_mul(axis as u64));
-    let elements = elements.filter(|&n| n <= MAX_ELEMENTS).ok_or_else(|| {
+    // An axis of 0 empties the tensor, and must not hide another of 2^40: the delay adds steps to none.
+    let (zeros, axes): (Vec<_>, Vec<_>) = shape.iter().partition(|axis| **axis == 0);
+    let product = axes.into_iter().try_fold(1u64, |product, &axis| product.checked_mul(axis as u64));
+    let elements = product.filter(|&n| n <= MAX_ELEMENTS).map(|n| if zeros.is_empty() { n } else { 0 });
+    let elements = elements.ok_or_else(|| {
         let shape = shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" x ");
         Error::over_limit("number of elements of a tensor", shape, MAX_ELEMENTS)
     })?;

@@ -14,6 +14,7 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
@@ -69,9 +70,7 @@ pub fn read_alignments(text: &str) -> Result<Vec<Word>> {
     let file: WordsFile = serde_json::from_str(text).map_err(|e| explain(text, &e))?;
     let missing = || Error::malformed("words file", "it has no \"alignments\"");
     let alignments = file.alignments.ok_or_else(missing)?;
-    let entries =
-        Value { text, what: "alignments".into(), raw: alignments }.list("[[word, [start, end], speaker], ..]")?;
-    entries.iter().map(word).collect()
+    Value { text, raw: alignments, at: [0; 3], depth: 0 }.words()
 }
 
 #[derive(Deserialize)]
@@ -81,32 +80,50 @@ struct WordsFile<'a> {
     alignments: Option<&'a RawValue>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn word(entry: &Value) -> Result<Word> {
-    let [text, span, speaker] = entry.list_of("[word, [start, end], speaker]")?;
-    let [start, end] = span.list_of("[start, end]")?;
+    let [text, span, speaker] = entry.parts("[word, [start, end], speaker]")?;
+    let [start, end] = span.parts("[start, end]")?;
     Ok(Word { text: text.string()?, start: start.time()?, end: end.time()?, speaker: speaker.string()? })
 }
 
-/// A part of the file, and what to call it in errors.
+/// A part of the file, and where in the alignments it is.
+#[derive(Clone, Copy)]
 struct Value<'a> {
     text: &'a str,
-    what: String,
     raw: &'a RawValue,
+    at: [usize; 3],
+    depth: usize,
 }
 
 impl<'a> Value<'a> {
-    fn list(&self, expected: &str) -> Result<Vec<Value<'a>>> {
-        let parts: Vec<&RawValue> = serde_json::from_str(self.raw.get()).map_err(|_| self.is_not(expected))?;
-        let part = |(at, raw)| Value { text: self.text, what: format!("{}[{at}]", self.what), raw };
-        Ok(parts.into_iter().enumerate().map(part).collect())
+    fn part(&self, index: usize, raw: &'a RawValue) -> Value<'a> {
+        let mut part = Value { raw, depth: self.depth + 1, ..*self };
+        part.at[self.depth] = index;
+        part
     }
 
-    fn list_of<const N: usize>(&self, expected: &str) -> Result<[Value<'a>; N]> {
-        self.list(expected)?.try_into().map_err(|_| self.is_not(expected))
+    /// A list of exactly so many.
+    fn parts<const N: usize>(&self, expected: &str) -> Result<[Value<'a>; N]>
+    where
+        [&'a RawValue; N]: Deserialize<'a>,
+    {
+        let parts: [&RawValue; N] = serde_json::from_str(self.raw.get()).map_err(|_| self.is_not(expected))?;
+        let mut indices = 0..;
+        Ok(parts.map(|raw| self.part(indices.next().unwrap_or_default(), raw)))
+    }
+
+    /// A list of any length, of which no more is held at once than the words.
+    fn words(&self) -> Result<Vec<Word>> {
+        let mut words = Words { list: self, read: Vec::new(), refused: None };
+        let read = serde_json::Deserializer::from_str(self.raw.get()).deserialize_seq(&mut words);
+        match words.refused {
+            Some(error) => Err(error),
+            None => read.map(|()| words.read).map_err(|_| self.is_not("[[word, [start, end], speaker], ..]")),
+        }
     }
 
     fn string(&self) -> Result<String> {
@@ -124,20 +141,53 @@ impl<'a> Value<'a> {
     fn named(&self, error: Error) -> Error {
         match error.kind() {
             crate::ErrorKind::Invalid { found, expected, .. } => {
-                Error::invalid(&self.what, shortened(found), expected).on_line(self.line())
+                Error::invalid(self.name(), shortened(found), expected).on_line(self.line())
             }
             _ => error.on_line(self.line()),
         }
     }
 
     fn is_not(&self, expected: &str) -> Error {
-        malformed(format!("{} is {}, expected {expected}", self.what, shortened(self.raw.get())), self.line())
+        malformed(format!("{} is {}, expected {expected}", self.name(), shortened(self.raw.get())), self.line())
+    }
+
+    fn name(&self) -> String {
+        let indices = self.at[..self.depth].iter().map(|index| format!("[{index}]"));
+        format!("alignments{}", indices.collect::<String>())
     }
 
     /// The line on which the value begins.
     fn line(&self) -> usize {
         let at = self.raw.get().as_ptr().addr() - self.text.as_ptr().addr();
         line_of(&self.text.as_bytes()[..at])
+    }
+}
+
+/// Takes the words one by one, up to the first that is none.
+struct Words<'a, 'list> {
+    list: &'list Value<'a>,
+    read: Vec<Word>,
+    refused: Option<Error>,
+}
+
+impl<'a> Visitor<'a> for &mut Words<'a, '_> {
+    type Value = ();
+
+    fn expecting(&self, message: &mut std::fmt::Formatter) -> std::fmt::Result {
+        message.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> std::result::Result<(), A::Error> {
+        while let Some(raw) = list.next_element()? {
+            match word(&self.list.part(self.read.len(), raw)) {
+                Ok(word) => self.read.push(word),
+                Err(error) => {
+                    self.refused = Some(error);
+                    return Err(de::Error::custom("no word"));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -281,6 +331,20 @@ mod tests {
         assert!(refusal(&deep).len() < 300, "{}", refusal(&deep));
         let long = WORDS.replace("0.21", &"9".repeat(10_000));
         assert!(refusal(&long).len() < 300, "{}", refusal(&long));
+    }
+
+    #[test]
+    fn the_first_of_many_values_that_are_no_words_is_named() {
+        let words = |entry: &str| format!("{{\"alignments\": [{}{entry}]}}", "[\"\", [0, 1], \"\"],\n".repeat(1000));
+        assert_eq!(read_alignments(&words("[\"a\", [2, 3], \"b\"]")).unwrap().len(), 1001);
+        let place = |entry: &str| refusal(&words(entry)).split(" is ").take(2).collect::<Vec<_>>().join(" is ");
+        assert_eq!(place(&vec!["0"; 1 << 20].join(",")), "line 1001: words file is ill-formed: alignments[1000]");
+        assert_eq!(place("[0, 0, 0]"), "line 1001: words file is ill-formed: alignments[1000][1]");
+        assert_eq!(
+            place(&format!("[[{}0]]", "0,".repeat(1 << 20))),
+            "line 1001: words file is ill-formed: alignments[1000]"
+        );
+        assert_eq!(place("[\"\", [0, \"1\"], \"\"]"), "line 1001: words file is ill-formed: alignments[1000][1][1]");
     }
 
     #[test]

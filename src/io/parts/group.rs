@@ -2,11 +2,10 @@
 
 use ndarray::Array2;
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type};
-use parquet::file::reader::RowGroupReader;
 use parquet::file::writer::SerializedRowGroupWriter;
 
 use super::columns::Column;
-use super::reader::read_column;
+use super::reader::Columns;
 use crate::batch::{Region, Segment, Split};
 use crate::error::{Error, Result};
 use crate::io::files::Sealed;
@@ -91,26 +90,26 @@ impl Group {
     }
 
     /// Decodes the columns, in the order of the schema.
-    pub fn read(group: &dyn RowGroupReader) -> Result<Self> {
+    pub fn read(columns: &mut Columns<'_>) -> Result<Self> {
         Ok(Group {
-            rows: group.metadata().num_rows() as usize,
-            id: read_column::<ByteArrayType>(group, ID)?,
-            path: read_column::<ByteArrayType>(group, 1)?,
-            start: read_column::<DoubleType>(group, 2)?,
-            duration: read_column::<DoubleType>(group, 3)?,
-            num_frames: read_column::<Int32Type>(group, NUM_FRAMES)?,
-            codes: read_column::<Int32Type>(group, 5)?,
-            word_text: read_column::<ByteArrayType>(group, 6)?,
-            word_start: read_column::<DoubleType>(group, 7)?,
-            word_end: read_column::<DoubleType>(group, 8)?,
-            word_speaker: read_column::<ByteArrayType>(group, 9)?,
-            word_frame: read_column::<Int32Type>(group, 10)?,
-            word_tokens: read_column::<Int32Type>(group, 11)?,
-            region_start: read_column::<DoubleType>(group, 12)?,
-            region_end: read_column::<DoubleType>(group, 13)?,
-            region_weight: read_column::<FloatType>(group, 14)?,
-            split: read_column::<ByteArrayType>(group, 15)?,
-            meta: read_column::<ByteArrayType>(group, 16)?,
+            rows: columns.rows(),
+            id: columns.read::<ByteArrayType>(ID)?,
+            path: columns.read::<ByteArrayType>(1)?,
+            start: columns.read::<DoubleType>(2)?,
+            duration: columns.read::<DoubleType>(3)?,
+            num_frames: columns.read::<Int32Type>(NUM_FRAMES)?,
+            codes: columns.read::<Int32Type>(5)?,
+            word_text: columns.read::<ByteArrayType>(6)?,
+            word_start: columns.read::<DoubleType>(7)?,
+            word_end: columns.read::<DoubleType>(8)?,
+            word_speaker: columns.read::<ByteArrayType>(9)?,
+            word_frame: columns.read::<Int32Type>(10)?,
+            word_tokens: columns.read::<Int32Type>(11)?,
+            region_start: columns.read::<DoubleType>(12)?,
+            region_end: columns.read::<DoubleType>(13)?,
+            region_weight: columns.read::<FloatType>(14)?,
+            split: columns.read::<ByteArrayType>(15)?,
+            meta: columns.read::<ByteArrayType>(16)?,
         })
     }
 

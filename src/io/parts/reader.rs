@@ -8,13 +8,15 @@ use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::ColumnReaderImpl;
 use parquet::data_type::{ByteArrayType, DataType, Int32Type};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
+use parquet::schema::types::ColumnDescPtr;
 
+use super::claims::{MAX_GROUP_BYTES, check_footer, check_ranges, values_of};
 use super::columns::Column;
 use super::group::{Group, ID, NUM_FRAMES};
-use super::{FORMAT_KEY, FORMAT_VERSION, GROUP_SIZE, LAYOUT_KEY, MAX_SEGMENT_SIZE};
+use super::{FORMAT_KEY, FORMAT_VERSION, LAYOUT_KEY};
 use super::{check_schema, code_bits, failed};
 use crate::batch::Segment;
 use crate::error::{Error, Result};
@@ -22,14 +24,13 @@ use crate::io::files;
 use crate::stream::Layout;
 
 const DOING: &str = "read the part";
-/// Levels that one column of one row group may hold: what the writer keeps to, with room for one level a list.
-const MAX_LEVELS: u64 = (GROUP_SIZE + MAX_SEGMENT_SIZE) as u64;
 
 /// Reads the segments of a part in order, one row group in memory at a time.
 ///
 /// After an error it ends.
 pub struct PartReader {
     path: PathBuf,
+    bytes: File,
     file: SerializedFileReader<File>,
     layout: Layout,
     next_group: usize,
@@ -48,11 +49,13 @@ impl PartReader {
     }
 
     fn new(file: File, path: &Path) -> Result<Self> {
-        let size = file.metadata().map_err(|e| Error::io(DOING, e))?.len();
+        let refused = |e| Error::io(DOING, e);
+        let (size, bytes) = (file.metadata().map_err(refused)?.len(), file.try_clone().map_err(refused)?);
+        check_footer(&bytes, size)?;
         let file = guarded(|| SerializedFileReader::new(file)).map_err(|e| failed(DOING, e))?;
         let layout = check_metadata(file.metadata())?;
         check_ranges(file.metadata(), size)?;
-        Ok(PartReader { path: path.to_owned(), file, layout, next_group: 0, group: None })
+        Ok(PartReader { path: path.to_owned(), bytes, file, layout, next_group: 0, group: None })
     }
 
     /// The layout that the part was written with.
@@ -72,7 +75,7 @@ impl PartReader {
     pub fn frames(&self) -> Result<u64> {
         let mut frames = 0;
         for g in 0..self.file.num_row_groups() {
-            let counts = self.group_reader(g).and_then(|group| read_column::<Int32Type>(&*group, NUM_FRAMES));
+            let counts = self.columns(g).and_then(|mut columns| columns.read::<Int32Type>(NUM_FRAMES));
             frames += counts.map_err(|e| self.place(e))?.values.into_iter().map(|n| n.max(0) as u64).sum::<u64>();
         }
         Ok(frames)
@@ -93,17 +96,26 @@ impl PartReader {
     }
 
     fn find_in(&self, g: usize, id: &str) -> Result<Option<Segment>> {
-        let ids = read_column::<ByteArrayType>(&*self.group_reader(g)?, ID)?;
+        let ids = self.columns(g)?.read::<ByteArrayType>(ID)?;
         let Some(row) = ids.values.iter().position(|other| other.data() == id.as_bytes()) else {
             return Ok(None);
         };
-        let mut group = Group::read(&*self.group_reader(g)?)?;
+        let mut group = Group::read(&mut self.columns(g)?)?;
         (0..row).try_for_each(|_| group.segment(&self.layout).map(drop))?;
         group.segment(&self.layout).map(Some)
     }
 
-    fn group_reader(&self, g: usize) -> Result<Box<dyn RowGroupReader + '_>> {
-        self.file.get_row_group(g).map_err(|e| failed(DOING, e))
+    fn columns(&self, g: usize) -> Result<Columns<'_>> {
+        let group = self.file.get_row_group(g).map_err(|e| failed(DOING, e))?;
+        Ok(Columns { group, bytes: &self.bytes, left: MAX_GROUP_BYTES })
+    }
+
+    /// Reads a row group with this much room, and returns how much of it was taken.
+    #[cfg(test)]
+    pub(super) fn room(&self, g: usize, left: u64) -> Result<u64> {
+        let mut columns = Columns { left, ..self.columns(g)? };
+        Group::read(&mut columns)?;
+        Ok(left - columns.left)
     }
 
     fn place(&self, error: Error) -> Error {
@@ -120,7 +132,7 @@ impl PartReader {
             }
             // The old group goes before the next is read: two would be twice the memory.
             self.group = None;
-            let group = Group::read(&*self.group_reader(self.next_group)?)?;
+            let group = Group::read(&mut self.columns(self.next_group)?)?;
             self.group = Some(group);
             self.next_group += 1;
         }
@@ -165,37 +177,51 @@ pub(in crate::io) fn check_version(version: u32) -> Result<()> {
     }
 }
 
-/// Checks what the Parquet crate takes on trust: that every column chunk lies within the file, and is not too long.
-fn check_ranges(metadata: &ParquetMetaData, size: u64) -> Result<()> {
-    for group in metadata.row_groups() {
-        if group.num_rows() < 0 || group.num_rows() as u64 > MAX_LEVELS {
-            return Err(Error::over_limit("number of rows of a row group", group.num_rows(), MAX_LEVELS));
-        }
-        for column in group.columns() {
-            if !within(column, size) {
-                return Err(Error::malformed(
-                    "part",
-                    format!("column {} is not within the file", column.column_path()),
-                ));
-            }
-        }
+/// The columns of a row group, which share its limit.
+pub(super) struct Columns<'a> {
+    group: Box<dyn RowGroupReader + 'a>,
+    bytes: &'a File,
+    /// Bytes of memory left for those that are yet to be read.
+    left: u64,
+}
+
+impl Columns<'_> {
+    pub fn rows(&self) -> usize {
+        self.group.metadata().num_rows() as usize
     }
-    Ok(())
-}
 
-fn within(column: &ColumnChunkMetaData, size: u64) -> bool {
-    let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-    let ends = [start, column.data_page_offset()].map(|at| u64::try_from(at).is_ok_and(|at| at <= size));
-    let end = start.checked_add(column.compressed_size()).and_then(|end| u64::try_from(end).ok());
-    ends == [true; 2] && column.compressed_size() >= 0 && end.is_some_and(|end| end <= size)
-}
+    /// Decodes one column whole.
+    pub fn read<T: DataType>(&mut self, index: usize) -> Result<Column<T::T>> {
+        let column = self.group.metadata().column(index).column_descr_ptr();
+        let name = column.path().string();
+        let claimed = self.admit::<T>(index)?;
+        guarded(|| self.decode::<T>(column, index, claimed)).map_err(|e| match e {
+            ParquetError::External(_) => failed(DOING, e),
+            e => Error::malformed(format!("column {name} of the part"), e),
+        })
+    }
 
-/// Decodes one column of a row group whole.
-pub(super) fn read_column<T: DataType>(group: &dyn RowGroupReader, index: usize) -> Result<Column<T::T>> {
-    let column = group.metadata().column(index).column_descr_ptr();
-    let (rows, name) = (group.metadata().num_rows() as usize, column.path().string());
-    let decode = || {
-        let pages = Bounded { pages: group.get_column_page_reader(index)?, left: MAX_LEVELS, dictionary: false };
+    /// Takes the room that a column claims, and returns the number of its levels and values.
+    fn admit<T: DataType>(&mut self, index: usize) -> Result<u64> {
+        let chunk = self.group.metadata().column(index);
+        let levels = if chunk.column_descr().max_def_level() > 0 { 2 * size_of::<i16>() } else { 0 };
+        let claimed = values_of(self.bytes, chunk)?;
+        let room = claimed.saturating_mul((size_of::<T::T>() + levels) as u64);
+        self.left = self.left.checked_sub(room).ok_or_else(|| {
+            let found = format!("at least {}", (MAX_GROUP_BYTES - self.left).saturating_add(room));
+            Error::over_limit("bytes that the row group takes in memory", found, MAX_GROUP_BYTES)
+        })?;
+        Ok(claimed)
+    }
+
+    fn decode<T: DataType>(
+        &self,
+        column: ColumnDescPtr,
+        index: usize,
+        claimed: u64,
+    ) -> parquet::errors::Result<Column<T::T>> {
+        let rows = self.rows();
+        let pages = Bounded { pages: self.group.get_column_page_reader(index)?, left: claimed, dictionary: false };
         let mut reader = ColumnReaderImpl::<T>::new(column, Box::new(pages));
         let mut read = Column::default();
         let (records, ..) = reader.read_records(rows, Some(&mut read.def), Some(&mut read.rep), &mut read.values)?;
@@ -203,11 +229,7 @@ pub(super) fn read_column<T: DataType>(group: &dyn RowGroupReader, index: usize)
             true => Ok(read),
             false => Err(ParquetError::General(format!("{records} rows of {rows}"))),
         }
-    };
-    guarded(decode).map_err(|e| match e {
-        ParquetError::External(_) => failed(DOING, e),
-        e => Error::malformed(format!("column {name} of the part"), e),
-    })
+    }
 }
 
 /// Runs the Parquet crate over bytes from a stranger. It asserts, here and there, what a damaged page breaks; what it
@@ -217,7 +239,7 @@ fn guarded<T>(decode: impl FnOnce() -> parquet::errors::Result<T>) -> parquet::e
         .unwrap_or_else(|_| Err(ParquetError::General("its bytes contradict each other".into())))
 }
 
-/// Pages, up to a number of levels: a run of billions takes a few bytes in a file.
+/// Pages, up to the number of levels and values that room was taken for.
 struct Bounded {
     pages: Box<dyn PageReader>,
     left: u64,
@@ -227,9 +249,8 @@ struct Bounded {
 impl Bounded {
     fn admit(&mut self, page: Page) -> parquet::errors::Result<Page> {
         use parquet::basic::Encoding::{DELTA_BINARY_PACKED, PLAIN, PLAIN_DICTIONARY, RLE_DICTIONARY};
-        self.left = self.left.checked_sub(page.num_values().into()).ok_or_else(|| {
-            ParquetError::General(format!("more than {MAX_LEVELS} values, the limit for a row group"))
-        })?;
+        let more = || ParquetError::General("more values than its headers claim".into());
+        self.left = self.left.checked_sub(page.num_values().into()).ok_or_else(more)?;
         match (&page, page.encoding()) {
             // No value takes less than four bytes, so a dictionary cannot claim more room than it brings.
             (Page::DictionaryPage { buf, num_values, .. }, PLAIN | PLAIN_DICTIONARY)

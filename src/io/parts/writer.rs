@@ -10,7 +10,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::group::Group;
-use super::{FORMAT_KEY, FORMAT_VERSION, GROUP_SIZE, LAYOUT_KEY, MAX_SEGMENT_SIZE, PartSummary};
+use super::{FORMAT_KEY, FORMAT_VERSION, GROUP_SIZE, LAYOUT_KEY, MAX_SEGMENT_SIZE, MAX_WORDS, PartSummary};
 use super::{code_bits, failed, name_of, schema};
 use crate::batch::Segment;
 use crate::error::{Error, Result};
@@ -96,8 +96,8 @@ impl PartWriter {
     /// the double nearest to it.
     ///
     /// # Errors
-    /// `StreamCount` or `Invalid` if the codes are not the layout's, `OverLimit` for more than 64 Mi tokens, `Io`. The
-    /// part can go on after all but the last.
+    /// `StreamCount` or `Invalid` if the codes are not the layout's, `OverLimit` for more than 64 Mi tokens or
+    /// 1 Mi words and regions, `Io`. The part can go on after all but the last.
     pub fn write(&mut self, segment: &Segment) -> Result<()> {
         self.add(segment).map_err(|e| e.in_recording(&segment.id).in_file(self.path.display()))
     }
@@ -107,6 +107,10 @@ impl PartWriter {
         let size = size_of(segment);
         if size > MAX_SEGMENT_SIZE {
             return Err(Error::over_limit("number of tokens and letters of a segment", size, MAX_SEGMENT_SIZE));
+        }
+        let words = segment.words.len() + segment.regions.len();
+        if words > MAX_WORDS {
+            return Err(Error::over_limit("number of words and regions of a segment", words, MAX_WORDS));
         }
         self.group.push(segment)?;
         self.size += size;
@@ -169,4 +173,72 @@ fn size_of(segment: &Segment) -> usize {
     let texts = segment.id.len() + segment.path.len() + segment.meta.len();
     let codes = segment.codes.0.len() + segment.codes.0.nrows();
     1 + codes + words.sum::<usize>() + segment.regions.len() + texts
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array2;
+
+    use super::super::PartReader;
+    use super::super::claims::{BYTES_PER_TOKEN, MAX_GROUP_BYTES};
+    use super::*;
+    use crate::batch::{Region, Split};
+    use crate::stream::Frames;
+    use crate::text::{PlacedWord, Word};
+    use crate::units::Seconds;
+
+    fn one_stream() -> Layout {
+        let preset = Layout::preset("delay-1").unwrap();
+        Layout::new("x", preset.frame_rate(), preset.streams()[1..2].to_vec()).unwrap()
+    }
+
+    fn empty() -> Segment {
+        Segment {
+            id: String::new(),
+            path: String::new(),
+            start: Seconds::ZERO,
+            duration: Seconds::ZERO,
+            codes: Frames(Array2::zeros((1, 0))),
+            words: vec![],
+            regions: vec![],
+            split: Split::Train,
+            meta: String::new(),
+        }
+    }
+
+    #[test]
+    fn no_segment_takes_more_memory_for_a_token_than_the_reader_allows() {
+        let word = Word { text: String::new(), start: Seconds::ZERO, end: Seconds::ZERO, speaker: String::new() };
+        let words = vec![PlacedWord { word, frame: Some(0), tokens: vec![] }; 1000];
+        let regions = vec![Region { start: Seconds::ZERO, end: Seconds::ZERO, weight: 1.0 }; 1000];
+        let codes = Frames(Array2::zeros((1, 1000)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.parquet");
+        let extremes =
+            [empty(), Segment { words, ..empty() }, Segment { regions, ..empty() }, Segment { codes, ..empty() }];
+        for segment in extremes {
+            let mut writer = PartWriter::create(&path, &one_stream()).unwrap();
+            (0..100).for_each(|_| writer.write(&segment).unwrap());
+            writer.finish().unwrap();
+            let part = PartReader::open(&path).unwrap();
+            let room = part.room(0, MAX_GROUP_BYTES).unwrap();
+            let per_token = room / (100 * size_of(&segment) as u64);
+            assert!(per_token <= BYTES_PER_TOKEN, "{per_token}");
+            // The columns share the limit.
+            assert_eq!(part.room(0, room).unwrap(), room);
+            let error = part.room(0, room - 1).unwrap_err().to_string();
+            assert!(error.contains("bytes that the row group takes in memory is at least"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_segment_of_too_many_words_is_refused_and_the_part_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writer = PartWriter::create(&folder.path().join("p.parquet"), &one_stream()).unwrap();
+        let regions = vec![Region { start: Seconds::ZERO, end: Seconds::ZERO, weight: 1.0 }; MAX_WORDS + 1];
+        let error = writer.write(&Segment { regions, ..empty() }).unwrap_err().to_string();
+        assert!(error.contains("number of words and regions of a segment is 1048577, over the limit"), "{error}");
+        writer.write(&empty()).unwrap();
+        assert_eq!(writer.finish().unwrap().rows, 1);
+    }
 }

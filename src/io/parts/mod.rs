@@ -9,9 +9,11 @@
 //! Written and read through Parquet's column interface, without Arrow: two levels of nesting by hand are little code,
 //! and Arrow quadruples the build. The specification is docs/format.md.
 
+mod claims;
 mod columns;
 mod group;
 mod reader;
+mod thrift;
 mod writer;
 
 use std::path::Path;
@@ -40,6 +42,8 @@ const LAYOUT_KEY: &str = "roundelay.layout";
 const GROUP_SIZE: usize = 4 << 20;
 /// What one segment may hold; a row group is then at most both together.
 const MAX_SEGMENT_SIZE: usize = 64 << 20;
+/// Words and regions of one segment, which take much more memory than tokens: four days of speech without a pause.
+const MAX_WORDS: usize = 1 << 20;
 
 /// What a part holds; an entry of `dataset.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
