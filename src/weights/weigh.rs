@@ -1,6 +1,6 @@
 //! Rules and positions to weights and reasons.
 
-use ndarray::{Array, Array3, ArrayBase, ArrayView2, ArrayViewMut2, Axis, Data, Dimension, Zip};
+use ndarray::{Array, Array3, ArrayBase, Axis, Data, Dimension, Zip};
 
 use super::{Normalize, PadIds, Policy};
 use crate::delay::{Delay, Extent};
@@ -102,9 +102,12 @@ impl Policy {
         let mut sums = Sums::default();
         for (k, stream) in layout.streams().iter().enumerate() {
             let mut weights = weights.index_axis_mut(STREAM, k);
-            let mut reasons = reasons.index_axis_mut(STREAM, k);
-            give_reasons(stream, delay, codes.index_axis(STREAM, k), reasons.view_mut());
-            weights.zip_mut_with(&reasons, |weight, &reason| *weight = self.weight(stream.kind, reason));
+            let cut_from = first_cut(delay, stream, codes.len_of(Axis(2)));
+            let cells = Zip::indexed(codes.index_axis(STREAM, k));
+            cells.and(&mut weights).and(reasons.index_axis_mut(STREAM, k)).for_each(|(_, t), &code, weight, number| {
+                let reason = reason(stream, code.into(), t >= cut_from);
+                (*weight, *number) = (self.weight(stream.kind, reason), reason as u8);
+            });
             *sums.of(stream.kind) += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
         }
         self.divide(layout, &mut weights, &mut sums);
@@ -115,19 +118,13 @@ impl Policy {
     }
 
     /// Raw weight of a position.
-    fn weight(&self, kind: Kind, reason: u8) -> f32 {
-        let text_pad = match self.pad_ids {
-            PadIds::PadAndEndPad => [self.text_pad; 2],
-            PadIds::Pad => [self.text_pad, 1.0],
-        };
-        match reason {
-            r if r == Reason::Pad as u8 => text_pad[0],
-            r if r == Reason::EndPad as u8 => text_pad[1],
-            r if r == Reason::Token as u8 => match kind {
-                Kind::Text => 1.0,
-                Kind::Semantic => self.semantic,
-                Kind::Acoustic => self.acoustic,
-            },
+    fn weight(&self, kind: Kind, reason: Reason) -> f32 {
+        match (reason, kind) {
+            (Reason::Pad, _) => self.text_pad,
+            (Reason::EndPad, _) if self.pad_ids == PadIds::PadAndEndPad => self.text_pad,
+            (Reason::EndPad | Reason::Token, Kind::Text) => 1.0,
+            (Reason::Token, Kind::Semantic) => self.semantic,
+            (Reason::Token, Kind::Acoustic) => self.acoustic,
             _ => 0.0,
         }
     }
@@ -159,16 +156,12 @@ impl Sums {
     }
 }
 
-/// The reasons of one stream's codes, `[batch, time]`.
-fn give_reasons<A: Token>(stream: &Stream, delay: &Delay, codes: ArrayView2<A>, reasons: ArrayViewMut2<u8>) {
-    let frames = codes.len_of(Axis(1));
-    let kept = match delay.extent() {
+/// The first frame of a stream that truncation cuts off.
+fn first_cut(delay: &Delay, stream: &Stream, frames: usize) -> usize {
+    match delay.extent() {
         Extent::Extend => frames,
         Extent::Truncate => frames.saturating_sub(stream.delay),
-    };
-    Zip::indexed(reasons).and(codes).for_each(|(_, t), reason, &code| {
-        *reason = self::reason(stream, code.into(), t >= kept) as u8;
-    });
+    }
 }
 
 fn reason(stream: &Stream, code: i64, cut: bool) -> Reason {

@@ -24,7 +24,6 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{SchemaDescriptor, TypePtr};
 use serde::{Deserialize, Serialize};
 
-use super::files;
 use crate::error::{Error, Result};
 use crate::stream::Layout;
 
@@ -58,24 +57,6 @@ pub struct PartSummary {
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
-}
-
-impl PartSummary {
-    /// Reads back what [`PartWriter::finish`] returned, from a part that an earlier run finished.
-    ///
-    /// # Errors
-    /// As [`PartReader::open`].
-    pub fn of(path: &Path) -> Result<Self> {
-        let reader = PartReader::open(path)?;
-        let bytes = std::fs::metadata(path).map_err(|e| Error::io("read the part", e).in_file(path.display()))?.len();
-        Ok(PartSummary {
-            name: name_of(path),
-            rows: reader.rows(),
-            frames: reader.frames()?,
-            bytes,
-            sha256: files::sha256_of_file(path)?,
-        })
-    }
 }
 
 fn name_of(path: &Path) -> String {

@@ -75,13 +75,14 @@ pub fn prep(
     let root = manifest.parent().unwrap_or(Path::new(""));
     let job = Job::new(options, root)?;
     let mut info = job.info();
-    let plan = Plan { manifest: files::sha256_of_file(manifest)?, layout: &options.layout, info: &info };
-    let mut manifest = Manifest::open(manifest)?;
-    let mut entries = next_entries(&mut manifest, root)?;
+    let mut lines = Manifest::open(manifest)?;
+    let mut entries = next_entries(&mut lines, root)?;
     if entries.is_empty() {
         return Err(Error::invalid("number of recordings in the manifest", 0, "at least 1"));
     }
-    let folder = match Folder::claim(folder, &serde_json::to_value(plan).map_err(unprintable)?, &options.layout)? {
+    let plan = Plan { manifest: files::sha256_of_file(manifest)?, layout: &options.layout, info: &info };
+    let plan = serde_json::to_value(plan).map_err(|e| Error::malformed("plan", e))?;
+    let folder = match Folder::claim(folder, &plan, &options.layout)? {
         folder::Claim::ToDo(folder) => folder,
         folder::Claim::Done(info) => return Ok(*info),
     };
@@ -95,7 +96,7 @@ pub fn prep(
         // Taken from the disk in either case, so that a resumed run adds up the very same numbers.
         folder.record(n)?.add_to(&mut info);
         progress(&info.counts);
-        entries = next_entries(&mut manifest, root)?;
+        entries = next_entries(&mut lines, root)?;
     }
     folder.finish(&info)?;
     Ok(info)
@@ -107,10 +108,6 @@ struct Plan<'a> {
     manifest: String,
     layout: &'a Layout,
     info: &'a DatasetInfo,
-}
-
-fn unprintable(error: serde_json::Error) -> Error {
-    Error::malformed("plan", error)
 }
 
 /// A recording that could not be used, by its place in the manifest, or its entry with the file it means.
