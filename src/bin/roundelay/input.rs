@@ -11,7 +11,7 @@ use roundelay::{Error, Layout};
 use crate::args;
 use crate::failure::Failure;
 
-/// A tensor file, or a dataset folder with a segment's id.
+/// A tensor file with its layout, or a dataset folder with a segment's id.
 #[derive(Args)]
 pub struct InputArgs {
     /// Tensor file (.safetensors, .npz, .npy), or a dataset folder with --segment
@@ -20,39 +20,30 @@ pub struct InputArgs {
     /// Which segment of the dataset folder
     #[arg(long, value_name = "ID")]
     pub segment: Option<String>,
-}
-
-/// Where the rows' meaning comes from.
-#[derive(Args)]
-pub struct LayoutArg {
-    /// Preset name or layout file; a dataset folder brings its own
+    /// Preset name or layout file, for the rows of a tensor file; a dataset folder brings its own
     #[arg(long, value_name = "L")]
     pub layout: Option<String>,
 }
 
-impl LayoutArg {
-    pub fn given(&self) -> Result<Layout, Failure> {
-        let name = self.layout.as_ref().ok_or_else(|| Failure::Usage("a tensor file needs --layout".into()))?;
-        Ok(args::layout(name)?)
-    }
-}
-
 impl InputArgs {
-    /// `[stream, time]` or `[batch, stream, time]` of the first of these names, with its layout.
-    pub fn grid(&self, layout: &LayoutArg, name: &str) -> Result<(Layout, ArrayD<i64>), Failure> {
-        match self.in_dataset(layout)? {
-            Some((layout, segment)) => Ok((layout, segment.codes.0.mapv(i64::from).into_dyn())),
-            None => Ok((layout.given()?, tensors::read(&self.path, name)?)),
+    /// `codes`, `[stream, time]` or `[batch, stream, time]`, with their layout.
+    pub fn codes(&self) -> Result<(Layout, ArrayD<i64>), Failure> {
+        match (self.in_dataset()?, &self.layout) {
+            (Some((layout, segment)), _) => Ok((layout, segment.codes.0.mapv(i64::from).into_dyn())),
+            (None, Some(name)) => Ok((args::layout(name)?, tensors::read(&self.path, "codes")?)),
+            (None, None) => Err(Failure::Usage("a tensor file needs --layout".into())),
         }
     }
 
     /// The segment, if the input is a dataset.
-    pub fn in_dataset(&self, layout: &LayoutArg) -> Result<Option<(Layout, Segment)>, Failure> {
+    pub fn in_dataset(&self) -> Result<Option<(Layout, Segment)>, Failure> {
         match (&self.segment, self.path.is_dir()) {
             (None, false) => Ok(None),
-            (None, true) => Err(Failure::Usage("a dataset folder needs --segment ID; `inspect` lists them".into())),
+            (None, true) => {
+                Err(Failure::Usage("a dataset folder needs --segment ID; `inspect --segments` lists them".into()))
+            }
             (Some(_), false) => Err(Failure::Usage("--segment goes with a dataset folder".into())),
-            (Some(_), true) if layout.layout.is_some() => {
+            (Some(_), true) if self.layout.is_some() => {
                 Err(Failure::Usage("a dataset brings its own layout: leave --layout out".into()))
             }
             (Some(id), true) => {
@@ -61,6 +52,11 @@ impl InputArgs {
                 Ok(Some((dataset.layout().clone(), segment)))
             }
         }
+    }
+
+    /// An error with the input's name.
+    pub fn named(&self, error: Error) -> Error {
+        error.in_file(self.path.display())
     }
 }
 

@@ -5,7 +5,7 @@ use roundelay::io::tensors;
 
 use crate::args::{OutputArg, ShiftArgs};
 use crate::failure::{Outcome, note};
-use crate::input::{InputArgs, LayoutArg};
+use crate::input::InputArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,15 +14,13 @@ pub struct Args {
     #[command(flatten)]
     output: OutputArg,
     #[command(flatten)]
-    layout: LayoutArg,
-    #[command(flatten)]
     shift: ShiftArgs,
 }
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let (layout, codes) = self.input.grid(&self.layout, "codes")?;
-        let at = |e: roundelay::Error| e.in_file(self.input.path.display());
+        let (layout, codes) = self.input.codes()?;
+        let at = |e| self.input.named(e);
         let codes = Frames(codes);
         let built = self.shift.delay(&layout).build(&codes).map_err(at)?;
         // Positions are all that counts here, and some families put special ids among their codes.

@@ -8,15 +8,12 @@ use roundelay::{Error, Frames, pipeline};
 
 use crate::args::{self, CodecArg};
 use crate::failure::{Failure, Outcome, note};
-use crate::input::{InputArgs, LayoutArg};
+use crate::input::InputArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     input: InputArgs,
-    /// Preset name or layout file, if the tensor file holds `codes` of all streams and no `audio_codes`
-    #[command(flatten)]
-    layout: LayoutArg,
     /// WAV to write, one channel a speaker
     #[arg(short, long, value_name = "WAV")]
     output: PathBuf,
@@ -29,7 +26,7 @@ impl Args {
         let codec = self.codec.codec();
         self.check_codec(&codec.spec().identity)?;
         let codes = self.codes()?;
-        let at = |e: Error| e.in_file(self.input.path.display());
+        let at = |e| self.input.named(e);
         let channels = pipeline::decode(codec.as_ref(), &codes).map_err(at)?;
         let clipped = write_wav(&self.output, codec.spec().sample_rate, &channels)?;
         if clipped > 0 {
@@ -45,7 +42,7 @@ impl Args {
             let found = &dataset.info().codec.name;
             if found != identity {
                 let error = Error::invalid("codec of the dataset", found, identity);
-                return Err(error.in_file(self.input.path.display()).into());
+                return Err(self.input.named(error).into());
             }
         }
         Ok(())
@@ -53,11 +50,11 @@ impl Args {
 
     /// `[channel, codebook, frame]`.
     fn codes(&self) -> Result<Frames<Array3<i32>>, Failure> {
-        if let Some((layout, segment)) = self.input.in_dataset(&self.layout)? {
+        if let Some((layout, segment)) = self.input.in_dataset()? {
             return Ok(pipeline::audio_codes(&layout, &Frames(segment.codes.0.view()))?);
         }
         let path = &self.input.path;
-        match &self.layout.layout {
+        match &self.input.layout {
             None => Ok(audio_codes(path)?),
             Some(name) => {
                 let layout = args::layout(name)?;

@@ -10,14 +10,12 @@ use roundelay::{Frames, Kind, Policy};
 
 use crate::args::ShiftArgs;
 use crate::failure::Outcome;
-use crate::input::{InputArgs, LayoutArg, one_example};
+use crate::input::{InputArgs, one_example};
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     input: InputArgs,
-    #[command(flatten)]
-    layout: LayoutArg,
     #[command(flatten)]
     shift: ShiftArgs,
     /// First step to draw
@@ -36,9 +34,9 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let segment = self.input.in_dataset(&self.layout)?;
-        let (layout, codes) = self.input.grid(&self.layout, "codes")?;
-        let codes = one_example(codes).map_err(|e| e.in_file(self.input.path.display()))?;
+        let segment = self.input.in_dataset()?;
+        let (layout, codes) = self.input.codes()?;
+        let codes = one_example(codes).map_err(|e| self.input.named(e))?;
         let delay = self.shift.delay(&layout);
         let picture = Picture::new(&layout, &delay, &Policy::named("moshi")?, &Frames(codes.view()))?;
         let words = segment.map_or(Vec::new(), |(_, segment)| segment.words);

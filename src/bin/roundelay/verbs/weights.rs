@@ -6,7 +6,7 @@ use roundelay::{Frames, Policy};
 
 use crate::args::{OutputArg, ShiftArgs};
 use crate::failure::{Outcome, note};
-use crate::input::{InputArgs, LayoutArg};
+use crate::input::InputArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -14,8 +14,6 @@ pub struct Args {
     input: InputArgs,
     #[command(flatten)]
     output: OutputArg,
-    #[command(flatten)]
-    layout: LayoutArg,
     #[command(flatten)]
     shift: ShiftArgs,
     #[command(flatten)]
@@ -67,8 +65,8 @@ impl PolicyArgs {
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let (layout, codes) = self.input.grid(&self.layout, "codes")?;
-        let at = |e: roundelay::Error| e.in_file(self.input.path.display());
+        let (layout, codes) = self.input.codes()?;
+        let at = |e| self.input.named(e);
         let delay = self.shift.delay(&layout);
         let codes = Frames(codes);
         layout.check_codes(&codes).map_err(at)?;

@@ -10,14 +10,12 @@ use roundelay::{Error, Kind, Layout};
 
 use crate::args;
 use crate::failure::{Failure, Outcome};
-use crate::input::{InputArgs, LayoutArg};
+use crate::input::InputArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
     input: InputArgs,
-    #[command(flatten)]
-    layout: LayoutArg,
     /// SentencePiece model; a dataset's segment needs none, as it keeps its words
     #[arg(long, value_name = "M")]
     tokenizer: Option<PathBuf>,
@@ -31,20 +29,20 @@ struct Printed {
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let words = match (self.input.in_dataset(&self.layout)?, &self.tokenizer) {
+        let words = match (self.input.in_dataset()?, &self.tokenizer) {
             (Some((_, segment)), None) => segment.words.into_iter().map(|placed| placed.word).collect(),
             (Some((layout, segment)), Some(_)) => {
                 let row = text_row(&layout, segment.codes.0.mapv(i64::from).into_dyn())?;
                 self.read_row(&layout, &row)?
             }
             (None, _) => {
-                let layout = args::layout(self.layout.layout.as_deref().unwrap_or("moshi-7b"))?;
+                let layout = args::layout(self.input.layout.as_deref().unwrap_or("moshi-7b"))?;
                 let (name, grid) = tensors::read_first_of(&self.input.path, &["codes", "tokens"])?;
                 if name == "tokens" && grid.ndim() > 1 {
                     let error = Error::unsupported("a delayed sequence", "take its delays out with `undo` first");
-                    return Err(error.in_file(self.input.path.display()).into());
+                    return Err(self.input.named(error).into());
                 }
-                let row = text_row(&layout, grid).map_err(|e| e.in_file(self.input.path.display()))?;
+                let row = text_row(&layout, grid).map_err(|e| self.input.named(e))?;
                 self.read_row(&layout, &row)?
             }
         };
