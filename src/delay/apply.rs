@@ -1,10 +1,12 @@
 //! Frames to steps.
 
-use ndarray::{Array, ArrayBase, ArrayView1, ArrayViewMut1, Axis, Data, Dimension};
+use std::iter::repeat_n;
+
+use ndarray::{Array, ArrayBase, ArrayView1, Axis, Data, Dimension};
 
 use super::Delay;
 use crate::error::{Error, Result};
-use crate::stream::{Frames, Steps, batched, batched_mut};
+use crate::stream::{Frames, Steps, batched};
 use crate::token::Token;
 
 /// A delayed sequence and where its cells come from.
@@ -56,14 +58,16 @@ impl Delay {
         self.check_streams(from.len_of(Axis(1)))?;
         let mut shape = values.0.raw_dim();
         let time = shape.ndim() - 1;
-        shape[time] = self.steps(shape[time]);
-        let mut steps = Array::from_elem(shape, fills(0).1);
-        for (from, mut to) in from.outer_iter().zip(batched_mut(&mut steps)?.outer_iter_mut()) {
-            for (k, (from, to)) in from.outer_iter().zip(to.outer_iter_mut()).enumerate() {
-                shift_row(from, to, self.head(k), fills(k));
+        let steps = self.steps(shape[time]);
+        shape[time] = steps;
+        // Written once, in order: filling an array first and copying into it would touch the memory twice.
+        let mut shifted = Vec::with_capacity(shape.size());
+        for example in from.outer_iter() {
+            for (k, row) in example.outer_iter().enumerate() {
+                shift_row(row, &mut shifted, steps, self.head(k), fills(k));
             }
         }
-        Ok(Steps(steps))
+        Ok(Steps(Array::from_shape_vec(shape, shifted).expect("every row has as many steps")))
     }
 
     /// Head and tail fill of each stream in the grid's own type.
@@ -75,16 +79,16 @@ impl Delay {
     }
 }
 
-/// `head` cells of the first fill, then the codes as far as they fit, then the second fill.
-fn shift_row<A: Copy>(from: ArrayView1<A>, mut to: ArrayViewMut1<A>, head: usize, (initial, pad): (A, A)) {
-    let steps = to.len();
+/// Appends `head` cells of the first fill, the codes as far as they fit, and the second fill, `steps` in all.
+fn shift_row<A: Copy>(row: ArrayView1<A>, to: &mut Vec<A>, steps: usize, head: usize, (initial, pad): (A, A)) {
     let head = head.min(steps);
-    let kept = from.len().min(steps - head);
-    let (mut before, rest) = to.view_mut().split_at(Axis(0), head);
-    let (mut codes, mut after) = rest.split_at(Axis(0), kept);
-    before.fill(initial);
-    codes.assign(&from.slice(ndarray::s![..kept]));
-    after.fill(pad);
+    let kept = row.len().min(steps - head);
+    to.extend(repeat_n(initial, head));
+    match row.to_slice() {
+        Some(codes) => to.extend_from_slice(&codes[..kept]),
+        None => to.extend(row.iter().take(kept)),
+    }
+    to.extend(repeat_n(pad, steps - head - kept));
 }
 
 #[cfg(test)]

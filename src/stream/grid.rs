@@ -1,6 +1,6 @@
 //! Grids before the delay and after it, as two types.
 
-use ndarray::{ArrayBase, ArrayView3, ArrayViewMut3, Axis, Data, DataMut, Dimension};
+use ndarray::{ArrayBase, ArrayView3, Axis, Data, Dimension};
 
 use crate::error::{Error, Result};
 
@@ -32,20 +32,6 @@ pub fn batched<S: Data, D: Dimension>(grid: &ArrayBase<S, D>) -> Result<ArrayVie
     let view = grid.view().into_dyn();
     let axes = view.ndim();
     let view = if axes == 2 { view.insert_axis(Axis(0)) } else { view };
-    view.into_dimensionality().map_err(|_| wrong_axes(axes))
-}
-
-/// [`batched`], to write through.
-///
-/// # Errors
-/// `Invalid` for any other number of axes.
-pub fn batched_mut<S: DataMut, D: Dimension>(grid: &mut ArrayBase<S, D>) -> Result<ArrayViewMut3<'_, S::Elem>> {
-    let view = grid.view_mut().into_dyn();
-    let axes = view.ndim();
-    let view = if axes == 2 { view.insert_axis(Axis(0)) } else { view };
-    view.into_dimensionality().map_err(|_| wrong_axes(axes))
-}
-
-fn wrong_axes(found: usize) -> Error {
-    Error::invalid("number of axes", found, "2, as [stream, time], or 3, as [batch, stream, time]")
+    let expected = "2, as [stream, time], or 3, as [batch, stream, time]";
+    view.into_dimensionality().map_err(|_| Error::invalid("number of axes", axes, expected))
 }
