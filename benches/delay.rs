@@ -1,30 +1,135 @@
-//! Build, undo and weights beside a copy of the bytes they write, at Moshi's batch shape.
+//! Build, undo and the training view beside a copy of the bytes they write.
 //!
-//! Divide a line's time by that of `copy` in the same run: absolute times are the machine's.
+//! Each group has its own `copy`: `copy_from_slice` of as many bytes as the others of the group write. Divide a line's
+//! time by it: absolute times are the machine's. All memory is allocated and touched beforehand.
 
 use std::hint::black_box;
+use std::time::Duration;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use ndarray::Array3;
-use roundelay::{Delay, Extent, Frames, Layout, Policy, Start};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
+use ndarray::{Array3, Axis};
+use roundelay::token::Token;
+use roundelay::weights::TrainingViews;
+use roundelay::{Delay, Extent, Frames, Layout, Policy, Sequencer, Start, Steps};
 
-fn shifts(criterion: &mut Criterion) {
-    let layout = Layout::preset("moshi-7b").expect("a preset");
-    let delay = Delay::new(&layout, Extent::Extend, Start::Initial);
-    let codes = Frames(Array3::from_shape_fn((16, 17, 1250), |(b, k, t)| ((b * 7 + k * 5 + t) % 2048) as i64));
-    let built = delay.build(&codes).expect("the grid fits the layout");
-    let policy = Policy::named("moshi").expect("a policy");
+/// Batch, streams and frames: Moshi's batch, a single short clip, and a batch far beyond any cache.
+const SHAPES: [(usize, usize, usize); 3] = [(16, 17, 1250), (1, 17, 125), (256, 17, 1250)];
 
-    let mut group = criterion.benchmark_group("moshi-7b 16 x 17 x 1250, i64");
-    let source: Vec<i64> = built.tokens.0.iter().copied().collect();
-    let mut target = vec![0; source.len()];
-    group.bench_function("copy", |b| b.iter(|| black_box(&mut target).copy_from_slice(black_box(&source))));
-    group.bench_function("shift", |b| b.iter(|| delay.shift(black_box(&codes), |_| (0, 0))));
-    group.bench_function("build, with mask", |b| b.iter(|| delay.build(black_box(&codes))));
-    group.bench_function("undo, with mask", |b| b.iter(|| delay.undo(black_box(&built.tokens), -1)));
-    group.bench_function("weights, both frames", |b| b.iter(|| policy.weigh(&layout, &delay, black_box(&codes))));
-    group.finish();
+fn codes<A: Token>(shape: (usize, usize, usize)) -> Frames<Array3<A>> {
+    let code = |(b, k, t)| A::try_from(((b * 7 + k * 5 + t) % 2048) as i64).ok().expect("a code fits any type");
+    Frames(Array3::from_shape_fn(shape, code))
 }
 
-criterion_group!(benches, shifts);
+fn group<'a>(
+    criterion: &'a mut Criterion,
+    what: &str,
+    from: &str,
+    (b, k, t): (usize, usize, usize),
+) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(format!("{what} {b}x{k}x{t} {from}"));
+    group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2)).sample_size(50);
+    group
+}
+
+/// What everything else is measured against.
+fn copy(group: &mut BenchmarkGroup<WallTime>, bytes: usize) {
+    let (source, mut target) = (vec![1_u8; bytes], vec![2_u8; bytes]);
+    group.bench_function("copy", |b| b.iter(|| black_box(&mut target).copy_from_slice(black_box(&source))));
+}
+
+fn moshi() -> (Layout, Delay) {
+    let layout = Layout::preset("moshi-7b").expect("a preset");
+    let delay = Delay::new(&layout, Extent::Extend, Start::Initial);
+    (layout, delay)
+}
+
+fn build<A: Token>(criterion: &mut Criterion) {
+    for shape in SHAPES {
+        let ((_, delay), codes) = (moshi(), codes::<A>(shape));
+        let steps = (shape.0, shape.1, delay.steps(shape.2).expect("any number of frames"));
+        let (mut tokens, mut mask) = (Array3::<i64>::ones(steps), Array3::from_elem(steps, true));
+        let mut group = group(criterion, "build", A::NAME, shape);
+        copy(&mut group, tokens.len() * 8);
+        group.bench_function("build", |b| {
+            b.iter(|| delay.build_into(black_box(&codes), Steps(tokens.view_mut()), None))
+        });
+        group.bench_function("build, with mask", |b| {
+            b.iter(|| delay.build_into(black_box(&codes), Steps(tokens.view_mut()), Some(Steps(mask.view_mut()))))
+        });
+        group.bench_function("build, two threads", |b| {
+            b.iter(|| {
+                std::thread::scope(|scope| {
+                    let half = shape.0 / 2;
+                    let (first, second) = codes.0.view().split_at(Axis(0), half);
+                    let (to_first, to_second) = tokens.view_mut().split_at(Axis(0), half);
+                    let delay = &delay;
+                    scope.spawn(move || delay.build_into(&Frames(first), Steps(to_first), None));
+                    delay.build_into(&Frames(second), Steps(to_second), None)
+                })
+            })
+        });
+    }
+}
+
+fn undo<B: Token>(criterion: &mut Criterion) {
+    for shape in SHAPES {
+        let ((_, delay), codes) = (moshi(), codes::<B>(shape));
+        let tokens = delay.build(&codes).expect("codes of the layout").tokens;
+        let (mut undone, mut mask) = (Array3::<i64>::ones(shape), Array3::from_elem(shape, true));
+        let mut group = group(criterion, "undo", B::NAME, shape);
+        copy(&mut group, undone.len() * 8);
+        group.bench_function("undo", |b| {
+            b.iter(|| delay.undo_into(black_box(&tokens), Frames(undone.view_mut()), None, -1))
+        });
+        group.bench_function("undo, with mask", |b| {
+            b.iter(|| {
+                let mask = Some(Frames(mask.view_mut()));
+                delay.undo_into(black_box(&tokens), Frames(undone.view_mut()), mask, -1)
+            })
+        });
+    }
+}
+
+fn training<A: Token>(criterion: &mut Criterion) {
+    for shape in SHAPES {
+        let ((layout, delay), codes) = (moshi(), codes::<A>(shape));
+        let policy = Policy::named("moshi").expect("a policy");
+        let steps = (shape.0, shape.1, delay.steps(shape.2).expect("any number of frames") - 1);
+        let (mut input, mut target) = (Array3::<i64>::ones(steps), Array3::<i64>::ones(steps));
+        let (mut mask, mut weights) = (Array3::from_elem(steps, true), Array3::<f32>::ones(steps));
+        let mut group = group(criterion, "training view", A::NAME, shape);
+        copy(&mut group, input.len() * 21);
+        group.bench_function("fused", |b| {
+            b.iter(|| {
+                let views = TrainingViews {
+                    input: Steps(input.view_mut()),
+                    target: Steps(target.view_mut()),
+                    mask: Steps(mask.view_mut()),
+                    weights: Steps(weights.view_mut()),
+                };
+                policy.training_into(&layout, &delay, black_box(&codes), views)
+            })
+        });
+    }
+}
+
+fn weights(criterion: &mut Criterion) {
+    let (shape, (layout, delay)) = (SHAPES[0], moshi());
+    let (codes, policy) = (codes::<i64>(shape), Policy::named("moshi").expect("a policy"));
+    let mut group = group(criterion, "weights", "i64", shape);
+    copy(&mut group, codes.0.len() * 10);
+    group.bench_function("both frames, with reasons", |b| b.iter(|| policy.weigh(&layout, &delay, black_box(&codes))));
+}
+
+criterion_group!(
+    benches,
+    build::<i64>,
+    build::<u16>,
+    undo::<i64>,
+    undo::<u16>,
+    training::<i64>,
+    training::<u16>,
+    weights
+);
 criterion_main!(benches);

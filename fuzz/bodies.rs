@@ -7,12 +7,14 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::LazyLock;
 
-use ndarray::{Array2, Array3, ArrayD};
+use ndarray::{Array3, ArrayD, ArrayView2, Axis};
+use roundelay::delay::{Bracket, Delays, Pattern};
 use roundelay::io::tensors;
 use roundelay::io::{PartReader, read_alignments, read_audio};
 use roundelay::text::{Tokenizer, Word};
-use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Start, Stream};
+use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Sequencer, Start, Stream};
 use tempfile::NamedTempFile;
 
 /// Tensors, pieces and segments looked at in one input: more would only make the target slow.
@@ -22,10 +24,15 @@ const LOOKED_AT: usize = 64;
 pub fn layout(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(layout) = Layout::from_json(text) else { return };
+    check_printed(&layout);
+}
+
+fn check_printed(layout: &Layout) {
     let printed = layout.to_json();
-    let again = Layout::from_json(&printed).expect("what is printed can be read");
-    assert_eq!(again, layout, "the layout changed: {printed}");
+    let again = Layout::read(&printed).expect("what is printed can be read");
+    assert_eq!(again, *layout, "the layout changed: {printed}");
     assert_eq!(again.to_json(), printed);
+    assert!(!layout.describe().is_empty());
 }
 
 /// Every id that a model gives out is one of its own and can be decoded; so can all its ids.
@@ -109,7 +116,8 @@ pub fn wav(bytes: &[u8]) {
     assert!(audio.channels.iter().flatten().all(|sample| sample.is_finite()));
 }
 
-/// Undoing a delay is the identity where the sequence holds the code, and absent elsewhere.
+/// Undoing a delay, with a bracket or without, or a general pattern is the identity where the sequence holds the code,
+/// and absent elsewhere.
 pub fn roundtrip(bytes: &[u8]) {
     let mut bytes = Bytes(bytes);
     let streams: Vec<Stream> = (0..1 + bytes.below(5)).map(|k| stream(k, &mut bytes)).collect();
@@ -117,12 +125,14 @@ pub fn roundtrip(bytes: &[u8]) {
     let (batch, frames) = (bytes.below(3), bytes.below(40));
     let extent = [Extent::Extend, Extent::Truncate][bytes.below(2)];
     let start = [Start::None, Start::Initial][bytes.below(2)];
-    let delay = Delay::new(&layout, extent, start);
+    let bracket = Bracket { bos: bytes.below(2) == 1, eos: bytes.below(2) == 1 };
+    let pattern = (bytes.below(2) == 1).then(|| drawn_pattern(layout.streams().len(), &mut bytes));
     // Any value: what is shifted is positions.
     let codes = Array3::from_shape_simple_fn((batch, layout.streams().len(), frames), || i64::from(bytes.next()) - 2);
-    check_batch(&delay, codes.clone());
-    if let Some(first) = codes.outer_iter().next() {
-        check_one(&delay, first.to_owned());
+    let delay = Delay::new(&layout, extent, start).bracketed(&layout, bracket).expect("every stream has both ids");
+    check_inverse(&delay, &codes, extent);
+    if let Some(pattern) = pattern {
+        check_pattern(&pattern, &layout, extent, start, &codes);
     }
 }
 
@@ -138,36 +148,112 @@ fn stream(k: usize, bytes: &mut Bytes) -> Stream {
         initial: bytes.next().into(),
         pad: bytes.next().into(),
         end_pad: None,
-        bos: None,
-        eos: None,
+        bos: Some(1000),
+        eos: Some(1001),
         phase: None,
         trained: true,
     }
 }
 
-fn check_batch(delay: &Delay, codes: Array3<i64>) {
-    let frames = Frames(codes);
-    let built = delay.build(&frames).expect("codes have the layout's streams");
-    let undone = delay.undo(&built.tokens, -1).expect("steps that were built");
-    let known = built.mask.0.iter().filter(|known| **known).count();
-    assert_eq!(undone.mask.0.iter().filter(|known| **known).count(), known, "a code is known on one side only");
-    for ((at, &back), &code) in undone.codes.0.indexed_iter().zip(&frames.0) {
-        let (_, k, t) = at;
-        let step = delay.step_of(k, t);
-        let kept = step < built.tokens.0.shape()[2];
-        assert_eq!(undone.mask.0[at], kept, "{at:?}");
-        assert_eq!(back, if kept { code } else { -1 }, "{at:?}");
-        assert!(delay.extent() == Extent::Truncate || kept, "{at:?} is lost");
+/// A pattern that most often is one for so many streams.
+fn drawn_pattern(streams: usize, bytes: &mut Bytes) -> Pattern {
+    match bytes.below(7) {
+        0 => Pattern::Parallel { empty_initial: bytes.below(4) as i64 - 1 },
+        1 => Pattern::Delay {
+            delays: drawn_delays(streams, bytes),
+            flatten_first: bytes.below(40),
+            empty_initial: bytes.below(4) as i64 - 1,
+        },
+        2 => Pattern::Flatten { flattening: Some(rising(streams, bytes)), delays: drawn_delays(streams, bytes) },
+        3 => Pattern::PartialFlatten { delays: drawn_delays(streams, bytes) },
+        4 => Pattern::CoarseFirst { delays: drawn_delays(streams - 1, bytes) },
+        5 => Pattern::Musiclm { group_by: bytes.below(6) },
+        _ => Pattern::MultiRate { delays: drawn_delays(streams, bytes) },
     }
 }
 
-fn check_one(delay: &Delay, codes: Array2<i64>) {
-    let frames = Frames(codes);
-    let built = delay.build(&frames).expect("codes have the layout's streams");
-    let undone = delay.undo(&built.tokens, -1).expect("steps that were built");
-    if delay.extent() == Extent::Extend {
-        assert_eq!(undone.codes, frames);
+fn drawn_delays(streams: usize, bytes: &mut Bytes) -> Delays {
+    match bytes.below(4) {
+        0 => Delays::None,
+        1 => Delays::Staircase,
+        2 => Delays::Layout,
+        _ => Delays::Each(rising(streams, bytes)),
     }
+}
+
+fn rising(len: usize, bytes: &mut Bytes) -> Vec<usize> {
+    let more = (0..len).scan(0, |sum, _| {
+        *sum += bytes.below(4);
+        Some(*sum)
+    });
+    more.collect()
+}
+
+/// A pattern that is accepted, in words or as JSON, prints and reads back as itself; its sequences are undone exactly.
+pub fn pattern(bytes: &[u8]) {
+    const LAYOUTS: [&str; 3] = ["delay-1", "musicgen", "orpheus"];
+    static LAYOUT: LazyLock<[Layout; 3]> =
+        LazyLock::new(|| LAYOUTS.map(|name| Layout::preset(name).expect("a preset")));
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for pattern in text.parse::<Pattern>().into_iter().chain(Pattern::from_json(text)) {
+        assert_eq!(pattern.to_string().parse::<Pattern>().expect("what is printed can be read"), pattern);
+        assert_eq!(Pattern::from_json(&pattern.to_json()).expect("what is printed can be read"), pattern);
+        let extent = [Extent::Extend, Extent::Truncate][text.len() % 2];
+        let start = [Start::None, Start::Initial][text.len() / 2 % 2];
+        for layout in LAYOUT.iter() {
+            let shape = (1, layout.streams().len(), text.len() % 5);
+            check_pattern(
+                &pattern,
+                layout,
+                extent,
+                start,
+                &Array3::from_shape_fn(shape, |(_, k, t)| (10 * k + t) as i64),
+            );
+        }
+    }
+}
+
+/// Checks a pattern if it is one for the layout.
+fn check_pattern(pattern: &Pattern, layout: &Layout, extent: Extent, start: Start, codes: &Array3<i64>) {
+    let frames = codes.len_of(Axis(2));
+    let Ok(plan) = pattern.plan(layout, frames, extent, start) else { return };
+    let steps = plan.steps(frames).expect("the frames that it was made for");
+    assert!(steps <= 1 << 24, "{steps} steps");
+    // The longest sequences take long to build, and are like the others.
+    if steps > 1 << 10 {
+        return;
+    }
+    check_inverse(&plan, codes, extent);
+    // Two lengths may become one where something is cut.
+    match pattern.frames_of(steps, layout, extent, start) {
+        Ok(found) => assert_eq!(found, frames),
+        Err(error) => assert!(extent == Extent::Truncate, "{error}"),
+    }
+}
+
+fn check_inverse(sequencer: &impl Sequencer, codes: &Array3<i64>, extent: Extent) {
+    let frames = Frames(codes.view());
+    let built = sequencer.build(&frames).expect("codes have the layout's streams");
+    let undone = sequencer.undo(&built.tokens, -1).expect("steps that were built");
+    let known = built.mask.0.iter().filter(|known| **known).count();
+    assert_eq!(undone.mask.0.iter().filter(|known| **known).count(), known, "a code is known on one side only");
+    for ((at, &back), &code) in undone.codes.0.indexed_iter().zip(codes) {
+        let (b, k, t) = at;
+        let step = sequencer.step_of(k, t, codes.len_of(Axis(2))).expect("frames that were built");
+        assert_eq!(undone.mask.0[at], step.is_some(), "{at:?}");
+        assert_eq!(back, if step.is_some() { code } else { -1 }, "{at:?}");
+        assert!(step.is_none_or(|step| built.tokens.0[(b, k, step)] == code), "{at:?} is not where it should be");
+        assert!(extent == Extent::Truncate || step.is_some(), "{at:?} is lost");
+    }
+    if let Some(first) = codes.outer_iter().next() {
+        check_one(sequencer, first, undone.codes.0.index_axis(Axis(0), 0));
+    }
+}
+
+/// One example is undone as in its batch.
+fn check_one(sequencer: &impl Sequencer, codes: ArrayView2<i64>, expected: ArrayView2<i64>) {
+    let built = sequencer.build(&Frames(codes)).expect("codes have the layout's streams");
+    assert_eq!(sequencer.undo(&built.tokens, -1).expect("steps that were built").codes.0, expected);
 }
 
 /// Small numbers out of the input; zeros once it has ended.
@@ -196,4 +282,19 @@ fn file(bytes: &[u8], suffix: &str) -> NamedTempFile {
 fn folder() -> std::path::PathBuf {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() }
+}
+
+/// A configuration of Kyutai's that is accepted is a layout with its delays, which prints and reads back as itself.
+pub fn kyutai(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    for text_card in [None, Some(8000)] {
+        let Ok(layout) = Layout::from_kyutai_json(text, text_card) else { continue };
+        check_printed(&layout);
+        // A number beyond doubles may be among what is ignored.
+        let config = serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
+        if let Some(delays) = config.get("delays") {
+            let found: Vec<_> = layout.streams().iter().map(|stream| stream.delay).collect();
+            assert_eq!(serde_json::json!(found), *delays);
+        }
+    }
 }

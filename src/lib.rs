@@ -13,7 +13,7 @@
 //! # Example
 //! ```
 //! use ndarray::arr2;
-//! use roundelay::{Delay, Extent, Frames, Layout, Policy, Start};
+//! use roundelay::{Delay, Extent, Frames, Layout, Policy, Sequencer, Start};
 //!
 //! let layout = Layout::preset("delay-1")?; // text, one semantic and one acoustic stream; delays 0 1 1
 //! let codes = Frames(arr2(&[[0, 650, 3], [417, 23, 1001], [12, 99, 7]]));
@@ -32,7 +32,10 @@
 //! # Modules, in the order of the data
 //! [`stream`] says what the rows are; [`text`] places words; [`codec`] and [`codebook`] give codes; [`window`] cuts;
 //! [`delay`] shifts; [`weights`] weighs; [`batch`] holds examples; [`pipeline`] is the flow from end to end;
-//! `io` (feature `io`) opens files; [`report`] shows what is there; [`tally`] counts what did not go straight through.
+//! `io` (feature `io`) opens files; [`report`] shows what is there; [`tally`] counts what did not go straight through;
+//! `strategies` (feature `proptest`) draws layouts and codes at random, for property tests.
+
+// `strategies` names the crate as its users do: the crate's own tests include that file.
 
 pub mod batch;
 pub mod codebook;
@@ -51,7 +54,7 @@ mod units;
 pub mod weights;
 pub mod window;
 
-pub use delay::{Delay, Extent, Start};
+pub use delay::{Delay, Extent, Sequencer, Start};
 pub use error::{Error, ErrorKind, Position, Result};
 pub use stream::{Frames, Kind, Layout, Steps, Stream};
 pub use units::{FrameRate, Seconds};

@@ -8,38 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::fixture;
+use common::program::{fails, path, roundelay, succeeds, text};
 use ndarray::{Array2, Array3, ArrayD};
 use roundelay::io::{Dataset, tensors};
-use roundelay::{Delay, Extent, Frames, Layout, Start};
+use roundelay::{Delay, Extent, Frames, Layout, Sequencer, Start};
 use serde_json::{Value, json};
-
-fn roundelay(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_roundelay")).args(arguments).output().unwrap()
-}
-
-/// Standard output of a call that must succeed.
-fn succeeds(arguments: &[&str]) -> String {
-    let output = roundelay(arguments);
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Standard error of a call that must fail with this status.
-fn fails(status: i32, arguments: &[&str]) -> String {
-    let output = roundelay(arguments);
-    let error = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(status), "{arguments:?}: {error}");
-    assert!(error.starts_with("error:") && !error.contains("panicked"), "{error}");
-    error
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 fn tokenizer() -> String {
     path(&fixture("tokenizers/mistral_v1_32k_bpe.model")).to_owned()

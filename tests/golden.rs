@@ -4,7 +4,9 @@ mod common;
 
 use common::{Tensors, json, recorded};
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3, Ix4, s};
-use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Normalize, Policy, Start, Steps, Stream};
+use roundelay::delay::jmoshi_labels;
+use roundelay::window::EvenSplit;
+use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Normalize, Policy, Sequencer, Start, Steps, Stream};
 use serde_json::Value;
 
 /// Text first, then audio; a stream per level of one speaker, as only delays and fills matter here.
@@ -118,7 +120,7 @@ fn same_floats<'a>(a: impl ExactSizeIterator<Item = &'a f32>, b: impl ExactSizeI
 }
 
 #[test]
-fn jmoshi_delay() {
+fn jmoshi_sequences_chunks_labels_and_batches() {
     let cases =
         recorded("reference/jmoshi/jmoshi.json", "f385584a7cbc4bac297a5cdc37f4f8e172f72e02a4273804e95a12ea8cc6c03a");
     let tensors = recorded(
@@ -126,26 +128,77 @@ fn jmoshi_delay() {
         "7af89deed462df54163ca7b6adb9cee72316338648f8b3f408b1709dff57db61",
     );
     let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
-    let (mut delayed, mut undelayed) = (0, 0);
+    let (mut sequences, mut chunks, mut batches) = (0, 0, 0);
     for case in cases.as_array().unwrap() {
         let initial = |k: usize| number(&case["initial"][k]) as u32;
         let layout = layout(&case["delays"], initial, number(&case["pad"][0]) as u32, usize::MAX);
-        let extend = |start| Delay::new(&layout, Extent::Extend, start);
-        for i in 0..case["lengths"].as_array().unwrap().len() {
-            let key = |name: &str| format!("{}/{name}{i}", case["id"].as_str().unwrap());
-            let two = |name: &str| tensors.i64(&key(name)).into_dimensionality::<Ix2>().unwrap();
-            let codes: Frames<Array2<i64>> = Frames(two("codes"));
-            let built = extend(Start::Initial).build(&codes).unwrap();
-            assert_eq!(built.tokens.0, two("delayed"), "{}", key("delayed"));
-            delayed += 1;
-
-            let peer = tensors.i64(&key("undelayed")).into_dimensionality::<Ix3>().unwrap();
-            let without_first = Steps(built.tokens.0.slice(s![.., 1..]));
-            let undone = extend(Start::None).undo(&without_first, -1).unwrap();
-            assert_eq!(undone.codes.0, peer.index_axis(Axis(0), 0), "{}", key("undelayed"));
-            assert_eq!(extend(Start::Initial).undo(&built.tokens, -1).unwrap().codes, codes);
-            undelayed += 1;
-        }
+        let key = |name: &str| format!("{}/{name}", case["id"].as_str().unwrap());
+        let lengths = case["lengths"].as_array().unwrap().len();
+        let built: Vec<_> =
+            (0..lengths).map(|i| check_extended(&layout, &tensors, |name| key(&format!("{name}{i}")))).collect();
+        sequences += built.len();
+        let parts: Vec<_> = built.iter().flat_map(|sequence| even_parts(case, sequence)).collect();
+        assert_eq!(parts.len(), number(&case["chunks"]), "{}", key("chunks"));
+        chunks += parts.len();
+        check_batch(case, &layout, &tensors, &parts);
+        batches += 1;
     }
-    assert_eq!((delayed, undelayed), (24, 24));
+    assert_eq!((sequences, chunks, batches), (24, 36, 8));
+}
+
+/// `delayed` and the way back.
+fn check_extended(layout: &Layout, tensors: &Tensors, key: impl Fn(&str) -> String) -> Array2<i64> {
+    let two = |name: &str| tensors.i64(&key(name)).into_dimensionality::<Ix2>().unwrap();
+    let extend = |start| Delay::new(layout, Extent::Extend, start);
+    let codes = Frames(two("codes"));
+    let built = extend(Start::Initial).build(&codes).unwrap().tokens;
+    assert_eq!(built.0, two("delayed"), "{}", key("delayed"));
+    let peer = tensors.i64(&key("undelayed")).into_dimensionality::<Ix3>().unwrap();
+    let undone = extend(Start::None).undo(&Steps(built.0.slice(s![.., 1..])), -1).unwrap();
+    assert_eq!(undone.codes.0, peer.index_axis(Axis(0), 0), "{}", key("undelayed"));
+    assert_eq!(extend(Start::Initial).undo(&built, -1).unwrap().codes, codes);
+    built.0
+}
+
+/// A sequence cut as the case asks for it.
+fn even_parts(case: &Value, sequence: &Array2<i64>) -> Vec<Array2<i64>> {
+    let length = |name: &str, absent: usize| case[name].as_u64().map_or(absent, |length| length as usize);
+    let split = EvenSplit::new(length("max_length", usize::MAX), length("min_length", 0)).unwrap();
+    split.spans(sequence.ncols()).map(|span| sequence.slice(s![.., span]).to_owned()).collect()
+}
+
+/// `chunk`, `labels`, and both of them as batches with what training takes from them.
+fn check_batch(case: &Value, layout: &Layout, tensors: &Tensors, chunks: &[Array2<i64>]) {
+    let key = |name: &str| format!("{}/{name}", case["id"].as_str().unwrap());
+    let ignore = case["zero"].as_i64().unwrap();
+    let labels = |chunk: &Array2<i64>| jmoshi_labels(layout, &Steps(chunk.view()), ignore).unwrap().0;
+    for (i, chunk) in chunks.iter().enumerate() {
+        assert_eq!(chunk.view().into_dyn(), tensors.i64(&key(&format!("chunk{i}"))), "{}", key("chunk"));
+        assert_eq!(labels(chunk).into_dyn(), tensors.i64(&key(&format!("labels{i}"))), "{}", key("labels"));
+    }
+    let input = padded(chunks, ignore);
+    assert_eq!(input.view().into_dyn(), tensors.i64(&key("batch_input_ids")), "{}", key("batch_input_ids"));
+    let labels = padded(&chunks.iter().map(labels).collect::<Vec<_>>(), ignore);
+    assert_eq!(labels.view().into_dyn(), tensors.i64(&key("batch_labels")), "{}", key("batch_labels"));
+    // The peer's mask is -1 on padding, where 0 is meant.
+    let ones: Vec<_> = chunks.iter().map(|chunk| Array2::ones((1, chunk.ncols()))).collect();
+    let attention = padded(&ones, -1).index_axis_move(Axis(1), 0);
+    assert_eq!(attention.into_dyn(), tensors.i64(&key("batch_attention")), "{}", key("batch_attention"));
+
+    let speakers_codebooks = number(&case["codebooks_per_speaker"]);
+    let trained = if case["model_user_stream"] == true { layout.streams().len() - 1 } else { speakers_codebooks };
+    let text = labels.slice(s![.., 0, 1..]).into_dyn();
+    assert_eq!(text, tensors.i64(&key("text_labels")), "{}", key("text_labels"));
+    let audio = labels.slice(s![.., 1..=trained, 1..]).permuted_axes([0, 2, 1]).into_dyn();
+    assert_eq!(audio, tensors.i64(&key("audio_labels")), "{}", key("audio_labels"));
+}
+
+/// Grids of different lengths as one batch, filled on the right.
+fn padded(grids: &[Array2<i64>], fill: i64) -> Array3<i64> {
+    let longest = grids.iter().map(Array2::ncols).max().unwrap();
+    let mut batch = Array3::from_elem((grids.len(), grids[0].nrows(), longest), fill);
+    for (mut row, grid) in batch.outer_iter_mut().zip(grids) {
+        row.slice_mut(s![.., ..grid.ncols()]).assign(grid);
+    }
+    batch
 }

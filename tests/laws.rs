@@ -1,52 +1,12 @@
 //! Laws that hold for every layout, length and content.
 
+mod common;
+
+use common::strategies::{codes_of, extents, layouts};
 use ndarray::{Array3, Axis, s};
 use proptest::prelude::*;
-use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Normalize, Policy, Start, Steps, Stream};
-
-/// Any layout of 1 to 40 streams with delays of 0 to 50 frames.
-fn layouts() -> impl Strategy<Value = Layout> {
-    let stream = (0..=50usize, 1..3000u32, 0..5000u32, 0..5000u32, any::<bool>());
-    prop::collection::vec(stream, 1..=40).prop_map(|streams| {
-        let streams = streams.into_iter().enumerate().map(|(k, (delay, cardinality, initial, pad, trained))| Stream {
-            name: format!("s{k}"),
-            kind: [Kind::Text, Kind::Semantic, Kind::Acoustic][k.min(2)],
-            speaker: "main".into(),
-            level: k.checked_sub(1),
-            cardinality,
-            delay,
-            initial,
-            pad,
-            end_pad: (k == 0).then_some(pad + 1),
-            bos: None,
-            eos: None,
-            phase: None,
-            trained,
-        });
-        Layout::new("any", FrameRate::new(25, 2).unwrap(), streams.collect()).unwrap()
-    })
-}
-
-/// Codes for a layout, with absent and ungenerated tokens among them.
-fn codes(layout: &Layout, batch: usize, frames: usize, seed: u64) -> Frames<Array3<i64>> {
-    let mut state = seed;
-    let mut next = || {
-        // Any sequence that visits all codes will do: a 64-bit linear congruence.
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as i64
-    };
-    let shape = (batch, layout.streams().len(), frames);
-    Frames(Array3::from_shape_fn(shape, |(_, k, _)| match next() % 10 {
-        0 => -1,
-        1 => -2,
-        _ => next() % i64::from(layout.streams()[k].cardinality),
-    }))
-}
-
-fn extents() -> impl Strategy<Value = (Extent, Start)> {
-    let extent = prop_oneof![Just(Extent::Extend), Just(Extent::Truncate)];
-    (extent, prop_oneof![Just(Start::None), Just(Start::Initial)])
-}
+use roundelay::delay::Fills;
+use roundelay::{Delay, Extent, Frames, Layout, Normalize, Policy, Sequencer, Start, Steps};
 
 /// The slow, obvious twin of build: asks of each cell which frame it holds.
 fn build_slowly(layout: &Layout, extent: Extent, start: Start, codes: &Array3<i64>) -> (Array3<i64>, Array3<bool>) {
@@ -70,7 +30,7 @@ proptest! {
     fn build_equals_its_slow_twin(
         layout in layouts(), (extent, start) in extents(), batch in 1..3usize, frames in 0..=200usize, seed: u64,
     ) {
-        let codes = codes(&layout, batch, frames, seed);
+        let codes = codes_of(&layout, batch, frames, seed);
         let built = Delay::new(&layout, extent, start).build(&codes).unwrap();
         let (tokens, mask) = build_slowly(&layout, extent, start, &codes.0);
         prop_assert_eq!(built.tokens.0, tokens);
@@ -81,7 +41,7 @@ proptest! {
     fn undo_after_build_is_the_identity_where_the_mask_is_true(
         layout in layouts(), (extent, start) in extents(), frames in 0..=200usize, seed: u64,
     ) {
-        let codes = codes(&layout, 1, frames, seed);
+        let codes = codes_of(&layout, 1, frames, seed);
         let delay = Delay::new(&layout, extent, start);
         let undone = delay.undo(&delay.build(&codes).unwrap().tokens, -1).unwrap();
         if extent == Extent::Extend {
@@ -99,7 +59,7 @@ proptest! {
     fn one_example_is_built_as_in_a_batch(
         layout in layouts(), (extent, start) in extents(), frames in 0..=60usize, seed: u64,
     ) {
-        let codes = codes(&layout, 2, frames, seed);
+        let codes = codes_of(&layout, 2, frames, seed);
         let delay = Delay::new(&layout, extent, start);
         let batch = delay.build(&codes).unwrap();
         let alone = delay.build(&Frames(codes.0.index_axis(Axis(0), 1))).unwrap();
@@ -110,7 +70,7 @@ proptest! {
 
     #[test]
     fn views_with_any_strides_give_the_same(layout in layouts(), frames in 0..=60usize, seed: u64) {
-        let codes = codes(&layout, 2, 2 * frames, seed);
+        let codes = codes_of(&layout, 2, 2 * frames, seed);
         let every_other = codes.0.slice(s![..;-1, .., ..;2]);
         let delay = Delay::new(&layout, Extent::Extend, Start::Initial);
         let compact = delay.build(&Frames(every_other.to_owned())).unwrap();
@@ -121,14 +81,14 @@ proptest! {
     fn both_frames_give_the_same_loss(
         layout in layouts(), (extent, start) in extents(), frames in 0..=60usize, seed: u64, normalize: bool,
     ) {
-        let codes = codes(&layout, 2, frames, seed);
+        let codes = codes_of(&layout, 2, frames, seed);
         let delay = Delay::new(&layout, extent, start);
         let normalize = if normalize { Normalize::Modality } else { Normalize::None };
         let policy = Policy { normalize, ..Policy::named("moshi").unwrap() };
         let weights = policy.weigh(&layout, &delay, &codes).unwrap();
         // Any loss a position will do; a fill's has no counterpart in frames and must weigh nothing.
         let loss = codes.0.mapv(|code| (code.rem_euclid(97) + 1) as f64);
-        let step_loss = delay.shift(&Frames(loss.view()), |_| (1e9, 1e9)).unwrap().0;
+        let step_loss = delay.shift(&Frames(loss.view()), |_| Fills::all(1e9)).unwrap().0;
         let dot = |weights: &Array3<f32>, loss: &Array3<f64>| -> f64 {
             weights.iter().zip(loss).map(|(&weight, loss)| f64::from(weight) * loss).sum()
         };

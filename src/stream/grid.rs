@@ -1,6 +1,6 @@
 //! Grids before the delay and after it, as two types.
 
-use ndarray::{ArrayBase, ArrayView3, Axis, Data, Dimension};
+use ndarray::{ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Data, Dimension};
 
 use crate::error::{Error, Result};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// delayed, and only [`Steps`] undelayed.
 ///
 /// ```compile_fail
-/// use roundelay::{Delay, Extent, Frames, Layout, Start};
+/// use roundelay::{Delay, Extent, Frames, Layout, Sequencer, Start};
 /// let layout = Layout::preset("delay-1").unwrap();
 /// let delay = Delay::new(&layout, Extent::Extend, Start::None);
 /// let codes = Frames(ndarray::Array2::<i64>::zeros((3, 4)));
@@ -32,6 +32,20 @@ pub fn batched<S: Data, D: Dimension>(grid: &ArrayBase<S, D>) -> Result<ArrayVie
     let view = grid.view().into_dyn();
     let axes = view.ndim();
     let view = if axes == 2 { view.insert_axis(Axis(0)) } else { view };
-    let expected = "2, as [stream, time], or 3, as [batch, stream, time]";
-    view.into_dimensionality().map_err(|_| Error::invalid("number of axes", axes, expected))
+    view.into_dimensionality().map_err(|_| wrong_axes(axes))
+}
+
+/// [`batched`] for a grid that is to be written.
+///
+/// # Errors
+/// `Invalid` for any other number of axes.
+pub fn batched_mut<A, D: Dimension>(grid: ArrayViewMut<'_, A, D>) -> Result<ArrayViewMut3<'_, A>> {
+    let view = grid.into_dyn();
+    let axes = view.ndim();
+    let view = if axes == 2 { view.insert_axis(Axis(0)) } else { view };
+    view.into_dimensionality().map_err(|_| wrong_axes(axes))
+}
+
+fn wrong_axes(found: usize) -> Error {
+    Error::invalid("number of axes", found, "2, as [stream, time], or 3, as [batch, stream, time]")
 }

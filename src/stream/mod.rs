@@ -4,5 +4,5 @@ mod grid;
 mod layout;
 mod preset;
 
-pub use grid::{Frames, Steps, batched};
+pub use grid::{Frames, Steps, batched, batched_mut};
 pub use layout::{Kind, Layout, Stream};

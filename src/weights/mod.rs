@@ -6,7 +6,10 @@
 //! ```
 
 mod policy;
+mod training;
 mod weigh;
 
 pub use policy::{Normalize, PadIds, Policy};
+pub use training::{Training, TrainingViews};
 pub use weigh::{Reason, Sums, Weights};
+use weigh::{Scales, TIME};

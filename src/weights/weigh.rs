@@ -1,12 +1,12 @@
 //! Rules and positions to weights and reasons.
 
-use ndarray::{Array, Array3, ArrayBase, Axis, Data, Dimension, Zip};
+use ndarray::{Array, ArrayBase, ArrayView3, Axis, Data, Dimension};
 
 use super::{Normalize, PadIds, Policy};
-use crate::delay::{Delay, Extent};
+use crate::delay::{Fills, Sequencer, Tracks, each_row, read_rows};
 use crate::error::Result;
-use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched};
-use crate::token::Token;
+use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched, batched_mut};
+use crate::token::{Token, all_present};
 
 /// Why a position weighs what it weighs. Where several hold, the first of this order does: absent, head, tail,
 /// untrained, end-of-pad, pad, token.
@@ -49,7 +49,7 @@ impl Reason {
 }
 
 /// Weights and reasons in both frames of reference. Multiplied with the cross-entropies and summed, either gives the
-/// loss.
+/// loss; the end column of a bracket is learned too and exists in steps only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights<D: Dimension> {
     /// `[.., stream, time]` over T frames.
@@ -74,7 +74,7 @@ pub struct Sums {
 }
 
 impl Policy {
-    /// Weighs every position of `codes` and of the sequence that `delay` makes of them.
+    /// Weighs every position of `codes` and of the sequence that `sequencer` makes of them.
     ///
     /// # Shapes
     /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames. Sums are over all of it.
@@ -86,68 +86,165 @@ impl Policy {
     pub fn weigh<A: Token, S, D>(
         &self,
         layout: &Layout,
-        delay: &Delay,
+        sequencer: &impl Sequencer,
         codes: &Frames<ArrayBase<S, D>>,
     ) -> Result<Weights<D>>
     where
         S: Data<Elem = A>,
         D: Dimension,
     {
-        self.validate()?;
-        let dim = codes.0.raw_dim();
-        let codes = batched(&codes.0)?;
-        layout.check_streams(codes.len_of(STREAM))?;
-        let shape = codes.raw_dim();
-        let (mut weights, mut reasons) = (Array3::zeros(shape), Array3::zeros(shape));
-        let mut sums = Sums::default();
-        for (k, stream) in layout.streams().iter().enumerate() {
-            let mut weights = weights.index_axis_mut(STREAM, k);
-            let cut_from = first_cut(delay, stream, codes.len_of(Axis(2)));
-            let cells = Zip::indexed(codes.index_axis(STREAM, k));
-            cells.and(&mut weights).and(reasons.index_axis_mut(STREAM, k)).for_each(|(_, t), &code, weight, number| {
-                let reason = reason(stream, code.into(), t >= cut_from);
-                (*weight, *number) = (self.weight(stream.kind, reason), reason as u8);
-            });
-            *sums.of(stream.kind) += weights.iter().map(|&w| f64::from(w)).sum::<f64>();
-        }
-        self.divide(layout, &mut weights, &mut sums);
-        let (frames, frame_reasons) = (Frames(shaped(weights, &dim)), Frames(shaped(reasons, &dim)));
-        let steps = delay.shift(&frames, |_| (0.0, 0.0))?;
-        let step_reasons = delay.shift(&frame_reasons, |_| (Reason::Head as u8, Reason::Tail as u8))?;
+        let grid = batched(&codes.0)?;
+        let frames = grid.len_of(TIME);
+        let tracks = Tracks::new(sequencer, frames, 0..sequencer.steps(frames)?);
+        let Scales { streams: scales, sums, .. } = self.scales(layout, grid, &tracks)?;
+        let mut weights = Array::zeros(codes.0.raw_dim());
+        let mut reasons = Array::zeros(codes.0.raw_dim());
+        each_row(grid, batched_mut(weights.view_mut())?, |k, codes, weights| {
+            for kept in tracks.of(k).iter().map(|piece| piece.frames.clone()) {
+                scales[k].weigh(&codes[kept.clone()], &mut weights[kept], false);
+            }
+        });
+        each_row(grid, batched_mut(reasons.view_mut())?, |k, codes, reasons| {
+            mark(codes, reasons, |code| if code < 0 { Reason::Absent } else { Reason::Tail });
+            for kept in tracks.of(k).iter().map(|piece| piece.frames.clone()) {
+                mark(&codes[kept.clone()], &mut reasons[kept], |code| scales[k].reason(code));
+            }
+        });
+        let (frames, frame_reasons) = (Frames(weights), Frames(reasons));
+        let steps = sequencer.shift(&frames, |k| scales[k].fills())?;
+        let step_reasons = sequencer.shift(&frame_reasons, |k| scales[k].fill_reasons())?;
         Ok(Weights { frames, frame_reasons, steps, step_reasons, sums })
     }
 
-    /// Raw weight of a position.
-    fn weight(&self, kind: Kind, reason: Reason) -> f32 {
-        match (reason, kind) {
-            (Reason::Pad, _) => self.text_pad,
-            (Reason::EndPad, _) if self.pad_ids == PadIds::PadAndEndPad => self.text_pad,
-            (Reason::EndPad | Reason::Token, Kind::Text) => 1.0,
-            (Reason::Token, Kind::Semantic) => self.semantic,
-            (Reason::Token, Kind::Acoustic) => self.acoustic,
-            _ => 0.0,
+    /// What each stream's cells weigh after the normalisation over all codes that are in the sequence.
+    pub(super) fn scales<A: Token>(&self, layout: &Layout, codes: ArrayView3<A>, tracks: &Tracks) -> Result<Scales> {
+        self.validate()?;
+        layout.check_streams(codes.len_of(Axis(1)))?;
+        let mut scales: Vec<Scale> = layout.streams().iter().map(|stream| self.scale(stream)).collect();
+        let (mut sums, mut present) = (Sums::default(), Vec::with_capacity(codes.len_of(Axis(0)) * scales.len()));
+        read_rows(codes, |k, row| {
+            let (scale, full) = (&scales[k], all_present(row));
+            present.push(full);
+            for piece in tracks.of(k) {
+                let end = if piece.eos.is_some() { f64::from(scale.token) } else { 0.0 };
+                *sums.of(scale.kind) += scale.sum(&row[piece.frames.clone()], full) + end;
+            }
+        });
+        if self.normalize != Normalize::None {
+            scales.iter_mut().for_each(|scale| scale.divide(*sums.of(scale.kind)));
         }
+        Ok(Scales { streams: scales, sums, present })
     }
 
-    fn divide(&self, layout: &Layout, weights: &mut Array3<f32>, sums: &mut Sums) {
-        if self.normalize == Normalize::None {
-            return;
-        }
-        for (stream, mut row) in layout.streams().iter().zip(weights.axis_iter_mut(STREAM)) {
-            let sum = *sums.of(stream.kind);
-            if sum > 0.0 {
-                row.mapv_inplace(|weight| (f64::from(weight) / sum) as f32);
-            }
-        }
+    /// Raw weights of a stream.
+    fn scale(&self, stream: &Stream) -> Scale {
+        let seen = |weight| if stream.trained { weight } else { 0.0 };
+        let token = seen(match stream.kind {
+            Kind::Text => 1.0,
+            Kind::Semantic => self.semantic,
+            Kind::Acoustic => self.acoustic,
+        });
+        let pad = seen(self.text_pad);
+        let end_pad = if self.pad_ids == PadIds::PadAndEndPad { pad } else { token };
+        let text_id = |id: u32| if stream.kind == Kind::Text { i64::from(id) } else { NO_ID };
+        let ids = (text_id(stream.pad), stream.end_pad.map_or(NO_ID, text_id));
+        Scale { kind: stream.kind, trained: stream.trained, ids, token, pad, end_pad }
     }
 }
 
-/// The streams' axis of a batch.
-const STREAM: Axis = Axis(1);
+/// What a batch weighs.
+pub(super) struct Scales {
+    /// Of each stream.
+    pub streams: Vec<Scale>,
+    pub sums: Sums,
+    /// Of each row, whether no code of it is absent.
+    pub present: Vec<bool>,
+}
 
-/// A batch in the shape that its codes came in.
-fn shaped<A, D: Dimension>(batch: Array3<A>, dim: &D) -> Array<A, D> {
-    batch.into_shape_with_order(dim.clone()).expect("a batch of one in front changes no size")
+/// What the cells of one stream weigh.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    kind: Kind,
+    trained: bool,
+    /// Of pad and of end-of-pad.
+    ids: (i64, i64),
+    token: f32,
+    pad: f32,
+    end_pad: f32,
+}
+
+/// No stream has this one.
+const NO_ID: i64 = i64::MIN;
+
+/// The time axis of a batch.
+pub(super) const TIME: Axis = Axis(2);
+
+impl Scale {
+    fn divide(&mut self, sum: f64) {
+        if sum > 0.0 {
+            for weight in [&mut self.token, &mut self.pad, &mut self.end_pad] {
+                *weight = (f64::from(*weight) / sum) as f32;
+            }
+        }
+    }
+
+    /// Weight of a text token.
+    fn text_weight(&self, code: i64) -> f32 {
+        // Every choice is a select, so that a row goes through without branches.
+        let weight = if code == self.ids.0 { self.pad } else { self.token };
+        let weight = if code == self.ids.1 { self.end_pad } else { weight };
+        if code < 0 { 0.0 } else { weight }
+    }
+
+    /// Writes the weights of some codes, of which all may be known to be present.
+    pub fn weigh<A: Token>(&self, codes: &[A], weights: &mut [f32], present: bool) {
+        let cells = weights.iter_mut().zip(codes);
+        match (self.kind.is_audio(), present) {
+            (true, true) => weights.fill(self.token),
+            (true, false) => cells.for_each(|(weight, &code)| *weight = if code.into() < 0 { 0.0 } else { self.token }),
+            (false, _) => cells.for_each(|(weight, &code)| *weight = self.text_weight(code.into())),
+        }
+    }
+
+    /// Sum of the weights of some codes: how many there are of each kind, times what it weighs.
+    fn sum<A: Token>(&self, codes: &[A], present: bool) -> f64 {
+        let present = if present { codes.len() } else { count(codes, |code| code >= 0) };
+        if self.kind.is_audio() {
+            return present as f64 * f64::from(self.token);
+        }
+        let (pads, end_pads) = (count(codes, |code| code == self.ids.0), count(codes, |code| code == self.ids.1));
+        let weigh = |count: usize, weight: f32| count as f64 * f64::from(weight);
+        weigh(present - pads - end_pads, self.token) + weigh(pads, self.pad) + weigh(end_pads, self.end_pad)
+    }
+
+    fn reason(&self, code: i64) -> Reason {
+        match code {
+            // Absent and ungenerated.
+            ..0 => Reason::Absent,
+            _ if !self.trained => Reason::Untrained,
+            _ if code == self.ids.1 => Reason::EndPad,
+            _ if code == self.ids.0 => Reason::Pad,
+            _ => Reason::Token,
+        }
+    }
+
+    /// Weights of cells without a code: the end of a stream is learned.
+    pub fn fills(&self) -> Fills<f32> {
+        Fills { eos: self.token, ..Fills::all(0.0) }
+    }
+
+    fn fill_reasons(&self) -> Fills<u8> {
+        let end = if self.trained { Reason::Token } else { Reason::Untrained };
+        Fills { eos: end as u8, ..Fills::edges(Reason::Head as u8, Reason::Tail as u8) }
+    }
+}
+
+fn count<A: Token>(codes: &[A], is: impl Fn(i64) -> bool) -> usize {
+    codes.iter().map(|&code| usize::from(is(code.into()))).sum()
+}
+
+fn mark<A: Token>(codes: &[A], reasons: &mut [u8], reason: impl Fn(i64) -> Reason) {
+    reasons.iter_mut().zip(codes).for_each(|(number, &code)| *number = reason(code.into()) as u8);
 }
 
 impl Sums {
@@ -156,33 +253,12 @@ impl Sums {
     }
 }
 
-/// The first frame of a stream that truncation cuts off.
-fn first_cut(delay: &Delay, stream: &Stream, frames: usize) -> usize {
-    match delay.extent() {
-        Extent::Extend => frames,
-        Extent::Truncate => frames.saturating_sub(stream.delay),
-    }
-}
-
-fn reason(stream: &Stream, code: i64, cut: bool) -> Reason {
-    let text = stream.kind == Kind::Text;
-    match code {
-        // Absent and ungenerated.
-        ..0 => Reason::Absent,
-        _ if cut => Reason::Tail,
-        _ if !stream.trained => Reason::Untrained,
-        _ if text && stream.end_pad.map(i64::from) == Some(code) => Reason::EndPad,
-        _ if text && i64::from(stream.pad) == code => Reason::Pad,
-        _ => Reason::Token,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ndarray::{Array2, arr2};
 
     use super::*;
-    use crate::Start;
+    use crate::{Delay, Extent, Start};
 
     fn layout() -> Layout {
         Layout::preset("delay-1").unwrap()

@@ -2,12 +2,14 @@
 
 use std::path::PathBuf;
 
-use roundelay::Steps;
 use roundelay::io::tensors;
 use roundelay::token::ABSENT;
+use roundelay::{Sequencer, Steps};
 
-use crate::args::{self, OutputArg, ShiftArgs};
+use crate::args::{self, OutputArg};
 use crate::failure::Outcome;
+use crate::input::last_axis;
+use crate::shift::ShiftArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -28,7 +30,8 @@ impl Args {
         let layout = args::layout(&self.layout)?;
         let tokens = tensors::read(&self.input, "tokens")?;
         let at = |e: roundelay::Error| e.in_file(self.input.display());
-        let undone = self.shift.delay(&layout).undo(&Steps(tokens), ABSENT).map_err(at)?;
+        let shift = self.shift.of_steps(&layout, last_axis(&tokens)).map_err(at)?;
+        let undone = shift.undo(&Steps(tokens), ABSENT).map_err(at)?;
         let mask = undone.mask.0.mapv(u8::from);
         tensors::write(&self.output.output, &[("codes", undone.codes.0.into()), ("mask", mask.into())])?;
         Ok(())

@@ -1,0 +1,165 @@
+//! What a training step reads, written in one pass over the codes.
+//!
+//! ```text
+//! sequence   i  a0 a1 a2 p
+//! input      i  a0 a1 a2            steps ..S-1: what the model reads
+//! target     a0 a1 a2 p             steps 1..: what it should say
+//! mask       1  1  1  0             where the target is a code
+//! weights    1  1  1  0             what it counts in the loss
+//! ```
+
+use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Data, Dimension};
+
+use super::{Policy, Scales, Sums, TIME};
+use crate::delay::{Fills, Sequencer, Tracks, alike, as_slice, check_shape, fills_as, on_slice, place};
+use crate::error::{Error, Result};
+use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
+use crate::token::{Token, widen, widens};
+
+/// A batch as a training step reads it, all `[.., stream, time]` over S-1 steps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Training<B, D: Dimension> {
+    /// The sequence without its last step.
+    pub input: Steps<Array<B, D>>,
+    /// The sequence without its first step.
+    pub target: Steps<Array<B, D>>,
+    /// True where the target comes from the codes.
+    pub mask: Steps<Array<bool, D>>,
+    /// What each target weighs in the loss.
+    pub weights: Steps<Array<f32, D>>,
+    /// What a normalisation divided by.
+    pub sums: Sums,
+}
+
+/// The caller's memory for a [`Training`].
+#[derive(Debug)]
+pub struct TrainingViews<'a, B, D: Dimension> {
+    /// The sequence without its last step.
+    pub input: Steps<ArrayViewMut<'a, B, D>>,
+    /// The sequence without its first step.
+    pub target: Steps<ArrayViewMut<'a, B, D>>,
+    /// True where the target comes from the codes.
+    pub mask: Steps<ArrayViewMut<'a, bool, D>>,
+    /// What each target weighs in the loss.
+    pub weights: Steps<ArrayViewMut<'a, f32, D>>,
+}
+
+impl Policy {
+    /// Input, target, mask and weights of a batch, without the sequence in between.
+    ///
+    /// Targets are weighed as in [`Policy::weigh`]. Give the sequencer an initial column
+    /// ([`Start::Initial`](crate::Start::Initial)): without it the first step is read and never said.
+    ///
+    /// # Shapes
+    /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames; each result is the same over S-1 steps.
+    /// # Errors
+    /// As [`Sequencer::build`] and [`Policy::weigh`].
+    pub fn training<A: Token, S, D>(
+        &self,
+        layout: &Layout,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+    ) -> Result<Training<A, D>>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        let shape = training_shape(sequencer, codes)?;
+        let mut input = Array::from_elem(shape.clone(), A::wrap(0));
+        let mut target = Array::from_elem(shape.clone(), A::wrap(0));
+        let mut mask = Array::from_elem(shape.clone(), false);
+        let mut weights = Array::zeros(shape);
+        let views = TrainingViews {
+            input: Steps(input.view_mut()),
+            target: Steps(target.view_mut()),
+            mask: Steps(mask.view_mut()),
+            weights: Steps(weights.view_mut()),
+        };
+        let sums = self.training_into(layout, sequencer, codes, views)?;
+        Ok(Training { input: Steps(input), target: Steps(target), mask: Steps(mask), weights: Steps(weights), sums })
+    }
+
+    /// [`Policy::training`] into the caller's memory.
+    ///
+    /// # Errors
+    /// As `training`; `Invalid` if a view has another shape or its type does not hold every id of the codes' type.
+    pub fn training_into<A: Token, B: Token, S, D>(
+        &self,
+        layout: &Layout,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+        views: TrainingViews<B, D>,
+    ) -> Result<Sums>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        let shape = training_shape(sequencer, codes)?;
+        check_shape("input", &shape, &views.input.0)?;
+        check_shape("target", &shape, &views.target.0)?;
+        check_shape("mask", &shape, &views.mask.0)?;
+        check_shape("weights", &shape, &views.weights.0)?;
+        if !widens::<A, B>() {
+            return Err(Error::invalid("type of input and target", B::NAME, format!("one that holds any {}", A::NAME)));
+        }
+        let codes = batched(&codes.0)?;
+        let steps = shape[shape.ndim() - 1];
+        // Input and target are windows of the same sequence.
+        let [read, said] = [0..steps, 1..1 + steps].map(|window| Tracks::new(sequencer, codes.len_of(TIME), window));
+        let scales = self.scales(layout, codes, &said)?;
+        let mut rows = Rows {
+            input: batched_mut(views.input.0)?,
+            target: batched_mut(views.target.0)?,
+            weights: batched_mut(views.weights.0)?,
+        };
+        rows.write(codes, [&read, &said], &fills_as::<B>(sequencer)?, &scales);
+        alike(codes, batched_mut(views.mask.0)?, |k, codes, steps| {
+            place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
+        });
+        Ok(scales.sums)
+    }
+}
+
+/// The codes' shape over all steps but one.
+fn training_shape<D: Dimension>(sequencer: &impl Sequencer, codes: &Frames<ArrayBase<impl Data, D>>) -> Result<D> {
+    let mut shape = codes.0.raw_dim();
+    let time = batched(&codes.0)?.ndim().min(shape.ndim()) - 1;
+    shape[time] = sequencer.steps(shape[time])?.saturating_sub(1);
+    Ok(shape)
+}
+
+/// What depends on the codes, as batches.
+struct Rows<'a, B> {
+    input: ArrayViewMut3<'a, B>,
+    target: ArrayViewMut3<'a, B>,
+    weights: ArrayViewMut3<'a, f32>,
+}
+
+impl<B: Token> Rows<'_, B> {
+    /// All three rows of a stream are written while its codes are at hand.
+    fn write<A: Token>(
+        &mut self,
+        codes: ArrayView3<A>,
+        [read, said]: [&Tracks; 2],
+        fills: &[Fills<B>],
+        scales: &Scales,
+    ) {
+        let mut spare = Vec::new();
+        let mut present = scales.present.iter();
+        let outputs = self.target.outer_iter_mut().zip(self.weights.outer_iter_mut());
+        let examples = codes.outer_iter().zip(self.input.outer_iter_mut()).zip(outputs);
+        for ((codes, mut input), (mut target, mut weights)) in examples {
+            let outputs = target.outer_iter_mut().zip(weights.outer_iter_mut());
+            let rows = codes.outer_iter().zip(input.outer_iter_mut()).zip(outputs).zip(&mut present);
+            for (k, (((codes, input), (target, weights)), &present)) in rows.enumerate() {
+                let codes = as_slice(codes, &mut spare);
+                let scale = &scales.streams[k];
+                on_slice(input, |to| place(read.of(k), codes, to, &fills[k], widen));
+                on_slice(target, |to| place(said.of(k), codes, to, &fills[k], widen));
+                on_slice(weights, |to| {
+                    place(said.of(k), codes, to, &scale.fills(), |codes, to| scale.weigh(codes, to, present));
+                });
+            }
+        }
+    }
+}
