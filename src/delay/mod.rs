@@ -9,9 +9,13 @@
 //! delays 0 1 1; I the stream's initial id, P its pad id
 //! ```
 
+mod pattern;
+mod plan;
 mod run;
 mod sequencer;
 
+pub use pattern::{Delays, Order, Pattern, join_phases, split_phases};
+pub use plan::Plan;
 pub use run::{Bracket, Fills, Run, Runs};
 pub(crate) use run::{Tracks, place};
 pub use sequencer::{Built, Sequencer, Undone};
