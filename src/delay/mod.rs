@@ -9,11 +9,13 @@
 //! delays 0 1 1; I the stream's initial id, P its pad id
 //! ```
 
+mod online;
 mod pattern;
 mod plan;
 mod run;
 mod sequencer;
 
+pub use online::{Act, DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
 pub use pattern::{Delays, Order, Pattern, join_phases, split_phases};
 pub use plan::Plan;
 pub use run::{Bracket, Fills, Run, Runs};
