@@ -27,7 +27,7 @@ pub enum Kind {
     Text,
     /// Codes of the first codebook, which carries what is said.
     Semantic,
-    /// Codes of the other codebooks, which carry how it sounds.
+    /// Codes of the other codebooks, which carry how it sounds; of all, in a codec without a semantic one.
     Acoustic,
 }
 
@@ -39,8 +39,7 @@ impl Kind {
 }
 
 /// One row of the grid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Stream {
     /// Unique in its layout.
     pub name: String,
@@ -49,7 +48,7 @@ pub struct Stream {
     /// Whose voice: `main`, `other` or any label.
     pub speaker: String,
     /// Codebook's index in the residual stack; audio only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub level: Option<usize>,
     /// Ids `0..cardinality` are data.
     pub cardinality: u32,
@@ -60,16 +59,16 @@ pub struct Stream {
     /// Fed after its last token (tail fill); in text it also means that nothing is being said.
     pub pad: u32,
     /// Text only: the step just before a word begins.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub end_pad: Option<u32>,
     /// Opens the stream, in families that bracket each one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub bos: Option<u32>,
     /// Closes the stream, likewise.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub eos: Option<u32>,
     /// For a codec level that runs at n times the coarse rate: which of its n codes in a coarse frame.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub phase: Option<usize>,
     /// Whether the loss sees it.
     pub trained: bool,
@@ -88,21 +87,21 @@ pub struct Stream {
 /// # Ok::<(), roundelay::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked", into = "Unchecked")]
+#[serde(try_from = "super::form::LayoutForm")]
 pub struct Layout(Unchecked);
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Unchecked {
-    name: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
-    frame_rate: FrameRate,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    text_lag: Option<Seconds>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    silence_prefix: Option<Seconds>,
-    streams: Vec<Stream>,
+/// What a layout holds, before the streams are known to go together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Unchecked {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    pub frame_rate: FrameRate,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_lag: Option<Seconds>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub silence_prefix: Option<Seconds>,
+    pub streams: Vec<Stream>,
 }
 
 impl Layout {
@@ -113,31 +112,6 @@ impl Layout {
     pub fn new(name: impl Into<String>, frame_rate: FrameRate, streams: Vec<Stream>) -> Result<Self> {
         let name = name.into();
         Unchecked { name, source: None, frame_rate, text_lag: None, silence_prefix: None, streams }.try_into()
-    }
-
-    /// Reads the JSON form.
-    ///
-    /// # Errors
-    /// `Malformed` with the line where the JSON or a field's type is wrong, else as [`Layout::new`].
-    pub fn from_json(text: &str) -> Result<Self> {
-        let unchecked: Unchecked =
-            serde_json::from_str(text).map_err(|e| Error::malformed("layout", &e).on_line(e.line().max(1)))?;
-        unchecked.try_into()
-    }
-
-    /// The JSON form, one stream a line.
-    pub fn to_json(&self) -> String {
-        fn value<T: Serialize>(field: &T) -> String {
-            serde_json::to_string(field).expect("a layout's fields have string keys and finite numbers")
-        }
-        let mut lines = vec![format!("  \"name\": {}", value(&self.0.name))];
-        lines.extend(self.0.source.as_ref().map(|s| format!("  \"source\": {}", value(s))));
-        lines.push(format!("  \"frame_rate\": {}", value(&self.0.frame_rate)));
-        lines.extend(self.0.text_lag.as_ref().map(|s| format!("  \"text_lag\": {}", value(s))));
-        lines.extend(self.0.silence_prefix.as_ref().map(|s| format!("  \"silence_prefix\": {}", value(s))));
-        let streams = self.0.streams.iter().map(|s| format!("    {}", value(s))).collect::<Vec<_>>().join(",\n");
-        lines.push(format!("  \"streams\": [\n{streams}\n  ]"));
-        format!("{{\n{}\n}}\n", lines.join(",\n"))
     }
 
     /// The layout's name.
@@ -219,12 +193,6 @@ impl Layout {
             }
         }
         Ok(())
-    }
-}
-
-impl From<Layout> for Unchecked {
-    fn from(layout: Layout) -> Self {
-        layout.0
     }
 }
 
@@ -330,14 +298,6 @@ mod tests {
         assert_eq!(broken(|l| l.streams.clear()), "number of streams is 0, expected 1 to 1024");
         assert!(broken(|l| l.streams[2].level = Some(0)).contains("(kind, speaker, level, phase)"));
         assert!(broken(|l| l.streams[2].level = None).contains("level is missing"));
-    }
-
-    #[test]
-    fn json_errors_name_the_line() {
-        let text = Layout::preset("delay-1").unwrap().to_json().replace("\"delay\":1", "\"delay\":-1");
-        let error = Layout::from_json(&text).unwrap_err();
-        assert_eq!(error.position().line, Some(7));
-        assert!(Layout::from_json(&text.replace("delay\":-1", "dealy\":1")).unwrap_err().to_string().contains("dealy"));
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What a stream is: the layout names the rows of a grid, and a grid says whether it counts frames or steps.
 
+mod describe;
+mod form;
 mod grid;
+mod kyutai;
 mod layout;
 mod preset;
 
