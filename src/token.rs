@@ -39,9 +39,17 @@ pub(crate) const fn widens<A: Token, B: Token>() -> bool {
 const AT_ONCE: usize = 192;
 
 /// Copies ids to a type that holds them all.
+#[inline]
+pub(crate) fn widen<A: Token, B: Token>(from: &[A], to: &mut [B]) {
+    match (from, to) {
+        ([from], [to]) => *to = B::wrap((*from).into()),
+        (from, to) => widen_many(from, to),
+    }
+}
+
 // A function of its own: only as parameters are the slices known to be apart, and the loop becomes a plain copy.
 #[inline(never)]
-pub(crate) fn widen<A: Token, B: Token>(from: &[A], to: &mut [B]) {
+fn widen_many<A: Token, B: Token>(from: &[A], to: &mut [B]) {
     for (from, to) in from.chunks(AT_ONCE).zip(to.chunks_mut(AT_ONCE)) {
         to.iter_mut().zip(from).for_each(|(to, &id)| *to = B::wrap(id.into()));
     }

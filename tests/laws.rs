@@ -5,7 +5,7 @@ mod common;
 use common::strategies::{codes_of, extents, layouts};
 use ndarray::{Array3, Axis, s};
 use proptest::prelude::*;
-use roundelay::delay::Fills;
+use roundelay::delay::{Bracket, Fills};
 use roundelay::{Delay, Extent, Frames, Layout, Normalize, Policy, Sequencer, Start, Steps};
 
 /// The slow, obvious twin of build: asks of each cell which frame it holds.
@@ -94,5 +94,49 @@ proptest! {
         };
         let (in_frames, in_steps) = (dot(&weights.frames.0, &loss), dot(&weights.steps.0, &step_loss));
         prop_assert!((in_frames - in_steps).abs() <= 1e-9 * in_frames.abs().max(1.0), "{in_frames} {in_steps}");
+    }
+
+    #[test]
+    fn the_training_view_is_the_sequence_and_its_weights(
+        layout in layouts(), extent in extents().prop_map(|(extent, _)| extent), frames in 0..=60usize, seed: u64,
+        normalize: bool, bos: bool, eos: bool,
+    ) {
+        let codes = codes_of(&layout, 2, frames, seed);
+        let has = |id: fn(&roundelay::Stream) -> Option<u32>| layout.streams().iter().all(|stream| id(stream).is_some());
+        let bracket = Bracket { bos: bos && has(|s| s.bos), eos: eos && has(|s| s.eos) };
+        let delay = Delay::new(&layout, extent, Start::Initial).bracketed(&layout, bracket).unwrap();
+        let normalize = if normalize { Normalize::Modality } else { Normalize::None };
+        let policy = Policy { normalize, ..Policy::named("moshi").unwrap() };
+        let (built, weights) = (delay.build(&codes).unwrap(), policy.weigh(&layout, &delay, &codes).unwrap());
+        let training = policy.training(&layout, &delay, &codes).unwrap();
+        let last = built.tokens.0.len_of(Axis(2)) - 1;
+        prop_assert_eq!(training.input.0, built.tokens.0.slice(s![.., .., ..last]));
+        prop_assert_eq!(training.target.0, built.tokens.0.slice(s![.., .., 1..]));
+        prop_assert_eq!(training.mask.0, built.mask.0.slice(s![.., .., 1..]));
+        prop_assert_eq!(training.weights.0, weights.steps.0.slice(s![.., .., 1..]));
+        prop_assert_eq!(training.sums, weights.sums);
+    }
+
+    #[test]
+    fn weights_are_those_of_their_reasons(
+        layout in layouts(), (extent, start) in extents(), frames in 0..=60usize, seed: u64,
+    ) {
+        let codes = codes_of(&layout, 2, frames, seed);
+        let delay = Delay::new(&layout, extent, start);
+        let policy = Policy { normalize: Normalize::None, ..Policy::named("moshi").unwrap() };
+        let weights = policy.weigh(&layout, &delay, &codes).unwrap();
+        let cells = weights.frames.0.indexed_iter().zip(&weights.frame_reasons.0).zip(&codes.0);
+        for ((((_, k, t), &weight), &reason), &code) in cells {
+            let (stream, cut) = (&layout.streams()[k], extent == Extent::Truncate);
+            let expected = match code {
+                ..0 => (5, 0.0),
+                _ if cut && t + stream.delay >= frames => (4, 0.0),
+                _ if !stream.trained => (6, 0.0),
+                _ if stream.end_pad.map(i64::from) == Some(code) => (2, 0.5),
+                _ if k == 0 && code == i64::from(stream.pad) => (1, 0.5),
+                _ => (0, [1.0, 100.0, 1.0][k.min(2)]),
+            };
+            prop_assert_eq!((reason, weight), expected);
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 
 use super::pattern::{Order, Shape};
-use super::run::{Fills, Run, Runs};
+use super::run::{Bracket, Fills, Run, Runs};
 use super::{Extent, Sequencer, Start};
 use crate::error::{Error, Result};
 use crate::stream::Layout;
@@ -36,6 +36,7 @@ pub struct Plan {
     streams: Vec<Row>,
     /// Steps of the longest sequence that can be undone.
     longest: usize,
+    bracket: Bracket,
 }
 
 /// One stream's way through the steps, and its fills.
@@ -88,7 +89,21 @@ impl Plan {
         let order = order.cut(steps);
         let rows = compile(&order).into_iter().zip(fills);
         let streams = rows.map(|(runs, fills)| Row { runs, fills }).collect();
-        Ok(Plan { streams, longest: order.steps(), order })
+        Ok(Plan { streams, longest: order.steps(), order, bracket: Bracket::default() })
+    }
+
+    /// The same with the first of the order's frames for each stream's `bos`, the last for its `eos`, or both: an order
+    /// of T + 2 frames lays out T.
+    ///
+    /// # Errors
+    /// `Invalid`, naming the first stream whose layout lacks the id, or if the order has too few frames.
+    pub fn bracketed(self, layout: &Layout, bracket: Bracket) -> Result<Self> {
+        bracket.check(layout)?;
+        if self.order.frames() < bracket.width() {
+            let expected = format!("at least {}, for the bracket", bracket.width());
+            return Err(Error::invalid("number of frames", self.order.frames(), expected));
+        }
+        Ok(Plan { bracket, ..self })
     }
 
     /// The codes of each step of the sequence.
@@ -96,7 +111,7 @@ impl Plan {
         &self.order
     }
 
-    /// The frame whose code of stream `k` stands at step `s`; none where there is a fill.
+    /// The order's frame whose code of stream `k` stands at step `s`; none where there is a fill.
     ///
     /// # Panics
     /// If there is no stream `k`.
@@ -105,6 +120,10 @@ impl Plan {
         let run = &runs[runs.partition_point(|run| run.step <= s).checked_sub(1)?];
         let passed = s - run.step;
         (passed.is_multiple_of(run.stride) && passed / run.stride < run.len).then(|| run.column + passed / run.stride)
+    }
+
+    fn most_frames(&self) -> usize {
+        self.order.frames() - self.bracket.width()
     }
 
     /// The plan for a model's output, where position s holds what was predicted for step s + 1.
@@ -135,16 +154,17 @@ impl Sequencer for Plan {
 
     /// As many for any number of frames up to that of the plan.
     fn steps(&self, frames: usize) -> Result<usize> {
-        match frames <= self.order.frames() {
+        let most = self.most_frames();
+        match frames <= most {
             true => Ok(self.order.steps()),
-            false => Err(Error::invalid("number of frames", frames, format!("at most {}", self.order.frames()))),
+            false => Err(Error::invalid("number of frames", frames, format!("at most {most}"))),
         }
     }
 
     /// Those that the plan was made for.
     fn frames(&self, steps: usize) -> Result<usize> {
         match steps <= self.longest {
-            true => Ok(self.order.frames()),
+            true => Ok(self.most_frames()),
             false => Err(Error::invalid("number of steps", steps, format!("at most {}", self.longest))),
         }
     }
@@ -152,12 +172,17 @@ impl Sequencer for Plan {
     fn runs(&self, k: usize, frames: usize) -> Runs<'_> {
         let runs = &self.streams[k].runs;
         // What lies behind the last code is tail: runs without any codes would make it a gap.
-        let some = runs.partition_point(|run| run.column < frames).max(1);
+        let columns = self.bracket.columns(frames);
+        let some = runs.partition_point(|run| run.column < columns).max(1);
         Runs::Many(runs[..some].iter())
     }
 
     fn fills(&self, k: usize) -> Fills {
         self.streams[k].fills
+    }
+
+    fn bracket(&self) -> Bracket {
+        self.bracket
     }
 }
 
@@ -202,6 +227,21 @@ mod tests {
     use super::*;
     use crate::delay::Pattern;
     use crate::stream::{Frames, Steps};
+
+    #[test]
+    fn a_bracket_goes_through_any_order() {
+        let layout = Layout::preset("higgs-v2").unwrap();
+        let order = "coarse-first".parse::<Pattern>().unwrap().order_of(&layout, 4, Start::None).unwrap();
+        let plan = Plan::of_layout(order.clone(), &layout, Extent::Extend).unwrap();
+        let plan = plan.bracketed(&layout, Bracket::BOTH).unwrap();
+        let codes = Frames(Array2::from_shape_fn((8, 2), |(k, t)| (10 * k + t) as i64));
+        let built = plan.build(&codes).unwrap().tokens;
+        assert_eq!(built.0.row(0).to_vec(), [1024, 0, 1, 1025, 1025, 1025, 1025, 1025]);
+        assert_eq!(built.0.row(7).to_vec(), [1024, 1024, 1024, 1024, 1024, 70, 71, 1025]);
+        assert_eq!(plan.labels(&codes, -1).unwrap().0.row(7).to_vec(), [-1, -1, -1, -1, -1, 70, 71, 1025]);
+        assert_eq!(plan.undo(&built, -1).unwrap().codes, codes);
+        assert!(plan.steps(3).is_err());
+    }
 
     fn plan(pattern: &str, streams: usize, frames: usize) -> Plan {
         let order = pattern.parse::<Pattern>().unwrap().order(streams, frames, Start::None).unwrap();

@@ -12,6 +12,7 @@
 //! Every operation on a grid is one of two walks along a row's pieces: [`place`] to steps, [`take`] back to frames.
 
 use std::ops::Range;
+use std::slice;
 
 use super::Sequencer;
 
@@ -36,7 +37,7 @@ pub enum Runs<'a> {
     /// One run, or none any more.
     One(Option<Run>),
     /// As they were compiled.
-    Many(std::slice::Iter<'a, Run>),
+    Many(slice::Iter<'a, Run>),
 }
 
 impl Iterator for Runs<'_> {
@@ -228,9 +229,13 @@ pub(crate) fn take<A, B: Copy>(
         let (steps, frames) = (&steps[piece.step * width..], &mut frames[first..last]);
         match piece.stride {
             1 => write(&steps[..frames.len()], frames),
+            stride if width == 1 => {
+                let cells = steps.iter().step_by(stride).zip(frames);
+                cells.for_each(|(cell, to)| write(slice::from_ref(cell), slice::from_mut(to)));
+            }
             stride => {
                 let cells = steps.chunks(width * stride).map(|cells| &cells[..width]);
-                frames.chunks_mut(width).zip(cells).for_each(|(to, cell)| write(cell, to));
+                cells.zip(frames.chunks_mut(width)).for_each(|(cell, to)| write(cell, to));
             }
         }
         written = last;
