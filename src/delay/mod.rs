@@ -9,12 +9,14 @@
 //! delays 0 1 1; I the stream's initial id, P its pad id
 //! ```
 
+mod family;
 mod online;
 mod pattern;
 mod plan;
 mod run;
 mod sequencer;
 
+pub use family::{EndRule, Ending, Stray, Template, compact, content, undo_repeating};
 pub use online::{Act, DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
 pub use pattern::{Delays, Order, Pattern, join_phases, split_phases};
 pub use plan::Plan;
