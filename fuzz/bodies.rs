@@ -123,17 +123,28 @@ pub fn roundtrip(bytes: &[u8]) {
     let streams: Vec<Stream> = (0..1 + bytes.below(5)).map(|k| stream(k, &mut bytes)).collect();
     let layout = Layout::new("fuzz", FrameRate::new(25, 2).expect("a rate"), streams).expect("a layout by its rules");
     let (batch, frames) = (bytes.below(3), bytes.below(40));
-    let extent = [Extent::Extend, Extent::Truncate][bytes.below(2)];
-    let start = [Start::None, Start::Initial][bytes.below(2)];
-    let bracket = Bracket { bos: bytes.below(2) == 1, eos: bytes.below(2) == 1 };
+    let ends = Ends {
+        extent: [Extent::Extend, Extent::Truncate][bytes.below(2)],
+        start: [Start::None, Start::Initial][bytes.below(2)],
+        bracket: Bracket { bos: bytes.below(2) == 1, eos: bytes.below(2) == 1 },
+    };
     let pattern = (bytes.below(2) == 1).then(|| drawn_pattern(layout.streams().len(), &mut bytes));
     // Any value: what is shifted is positions.
     let codes = Array3::from_shape_simple_fn((batch, layout.streams().len(), frames), || i64::from(bytes.next()) - 2);
-    let delay = Delay::new(&layout, extent, start).bracketed(&layout, bracket).expect("every stream has both ids");
-    check_inverse(&delay, &codes, extent);
+    let delay = Delay::new(&layout, ends.extent, ends.start);
+    let delay = delay.bracketed(&layout, ends.bracket).expect("every stream has both ids");
+    check_inverse(&delay, &codes, ends.extent);
     if let Some(pattern) = pattern {
-        check_pattern(&pattern, &layout, extent, start, &codes);
+        check_pattern(&pattern, &layout, ends, &codes);
     }
+}
+
+/// What stands around the codes.
+#[derive(Clone, Copy)]
+struct Ends {
+    extent: Extent,
+    start: Start,
+    bracket: Bracket,
 }
 
 fn stream(k: usize, bytes: &mut Bytes) -> Stream {
@@ -198,25 +209,25 @@ pub fn pattern(bytes: &[u8]) {
     for pattern in text.parse::<Pattern>().into_iter().chain(Pattern::from_json(text)) {
         assert_eq!(pattern.to_string().parse::<Pattern>().expect("what is printed can be read"), pattern);
         assert_eq!(Pattern::from_json(&pattern.to_json()).expect("what is printed can be read"), pattern);
-        let extent = [Extent::Extend, Extent::Truncate][text.len() % 2];
-        let start = [Start::None, Start::Initial][text.len() / 2 % 2];
+        let ends = Ends {
+            extent: [Extent::Extend, Extent::Truncate][text.len() % 2],
+            start: [Start::None, Start::Initial][text.len() / 2 % 2],
+            bracket: Bracket::default(),
+        };
         for layout in LAYOUT.iter() {
             let shape = (1, layout.streams().len(), text.len() % 5);
-            check_pattern(
-                &pattern,
-                layout,
-                extent,
-                start,
-                &Array3::from_shape_fn(shape, |(_, k, t)| (10 * k + t) as i64),
-            );
+            let codes = Array3::from_shape_fn(shape, |(_, k, t)| (10 * k + t) as i64);
+            check_pattern(&pattern, layout, ends, &codes);
         }
     }
 }
 
 /// Checks a pattern if it is one for the layout.
-fn check_pattern(pattern: &Pattern, layout: &Layout, extent: Extent, start: Start, codes: &Array3<i64>) {
-    let frames = codes.len_of(Axis(2));
-    let Ok(plan) = pattern.plan(layout, frames, extent, start) else { return };
+fn check_pattern(pattern: &Pattern, layout: &Layout, ends: Ends, codes: &Array3<i64>) {
+    let (Ends { extent, start, bracket }, frames) = (ends, codes.len_of(Axis(2)));
+    let columns = bracket.columns(frames);
+    let Ok(plan) = pattern.plan(layout, columns, extent, start) else { return };
+    let plan = plan.bracketed(layout, bracket).expect("both ids in every stream, or no bracket");
     let steps = plan.steps(frames).expect("the frames that it was made for");
     assert!(steps <= 1 << 24, "{steps} steps");
     // The longest sequences take long to build, and are like the others.
@@ -226,7 +237,7 @@ fn check_pattern(pattern: &Pattern, layout: &Layout, extent: Extent, start: Star
     check_inverse(&plan, codes, extent);
     // Two lengths may become one where something is cut.
     match pattern.frames_of(steps, layout, extent, start) {
-        Ok(found) => assert_eq!(found, frames),
+        Ok(found) => assert_eq!(found, columns),
         Err(error) => assert!(extent == Extent::Truncate, "{error}"),
     }
 }

@@ -36,6 +36,8 @@
 //! `strategies` (feature `proptest`) draws layouts and codes at random, for property tests.
 
 // `strategies` names the crate as its users do: the crate's own tests include that file.
+#[cfg(feature = "proptest")]
+extern crate self as roundelay;
 
 pub mod batch;
 pub mod codebook;
@@ -46,6 +48,8 @@ mod error;
 pub mod io;
 pub mod pipeline;
 pub mod report;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 pub mod stream;
 pub mod tally;
 pub mod text;

@@ -3,6 +3,7 @@
 //! ```text
 //! frames  0         10        20     26
 //!         [---------)[--------)[------)     window 10, hop 10: the last is short
+//!         [--------)[-------)[--------)     even split, at most 10: 9, 9, 8
 //! ```
 
 use std::ops::Range;
@@ -47,6 +48,54 @@ impl Window {
     }
 }
 
+/// Cuts a length into the fewest nearly equal parts.
+///
+/// # Examples
+/// ```
+/// use roundelay::window::EvenSplit;
+/// let split = EvenSplit::new(10, 0)?;
+/// assert_eq!(split.spans(26).collect::<Vec<_>>(), [0..9, 9..18, 18..26]);
+/// # Ok::<(), roundelay::Error>(())
+/// ```
+/// # Source
+/// nu-dialogue/moshi-finetune 3879d29, `utils/data.py`, `max_length` and `min_length`; it cuts sequences, after the
+/// shift, so that all parts but the first begin in the middle of their streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvenSplit {
+    longest: usize,
+    shortest: usize,
+}
+
+impl EvenSplit {
+    /// Parts of at most `longest` frames or steps; those below `shortest` are left out.
+    ///
+    /// # Errors
+    /// `Invalid` if `longest` is 0.
+    pub fn new(longest: usize, shortest: usize) -> Result<Self> {
+        match longest {
+            0 => Err(Error::invalid("longest part", 0, "at least 1")),
+            _ => Ok(EvenSplit { longest, shortest }),
+        }
+    }
+
+    /// The parts, the longer ones first; none of an empty length.
+    pub fn spans(self, length: usize) -> impl Iterator<Item = Range<usize>> {
+        self.all(length).filter(move |span| span.len() >= self.shortest)
+    }
+
+    /// How much of the length no part holds.
+    pub fn skipped(self, length: usize) -> usize {
+        length - self.spans(length).map(|span| span.len()).sum::<usize>()
+    }
+
+    fn all(self, length: usize) -> impl Iterator<Item = Range<usize>> {
+        let count = length.div_ceil(self.longest);
+        // Each begins after all those before it, of which the first `length % count` are one longer.
+        let begin = move |part: usize| part * (length / count) + part.min(length % count);
+        (0..count).map(move |part| begin(part)..begin(part + 1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,5 +116,27 @@ mod tests {
     fn the_last_window_is_short() {
         let spans: Vec<_> = Window::new(10, 10).unwrap().spans(26).collect();
         assert_eq!(spans, [0..10, 10..20, 20..26]);
+    }
+
+    #[test]
+    fn an_even_split_is_whole_and_its_parts_differ_by_one_at_most() {
+        for (longest, length) in (1..9).flat_map(|longest| (0..40).map(move |length| (longest, length))) {
+            let spans: Vec<_> = EvenSplit::new(longest, 0).unwrap().spans(length).collect();
+            assert_eq!(spans.iter().cloned().flatten().collect::<Vec<_>>(), (0..length).collect::<Vec<_>>());
+            let sizes: Vec<_> = spans.iter().map(ExactSizeIterator::len).collect();
+            assert!(sizes.is_sorted_by(|a, b| a >= b), "{sizes:?}");
+            let (first, last) = (sizes.first().copied().unwrap_or(0), sizes.last().copied().unwrap_or(0));
+            assert!(first <= longest && first - last <= 1, "{sizes:?}");
+            assert!(sizes.is_empty() || (sizes.len() - 1) * longest < length, "fewer parts would do: {sizes:?}");
+        }
+        assert!(EvenSplit::new(0, 0).is_err());
+    }
+
+    #[test]
+    fn parts_that_are_too_short_are_left_out_and_counted() {
+        let split = EvenSplit::new(8, 6).unwrap();
+        assert!(split.spans(11).eq(std::iter::once(0..6)) && split.skipped(11) == 5);
+        assert_eq!((split.spans(5).count(), split.skipped(5)), (0, 5));
+        assert_eq!((split.spans(16).count(), split.skipped(16)), (2, 0));
     }
 }

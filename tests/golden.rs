@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Tensors, json, recorded};
+use common::Tensors;
 use ndarray::{Array2, Array3, Axis, Ix2, Ix3, Ix4, s};
 use roundelay::delay::jmoshi_labels;
 use roundelay::window::EvenSplit;
@@ -35,13 +35,8 @@ fn number(value: &Value) -> usize {
 
 #[test]
 fn moshi_delay() {
-    let cases =
-        recorded("reference/moshi/delay.json", "5ac6571f476a71e6c96014ae9d7483d05019931715cfef3a33c90dc6149e86fd");
-    let tensors = recorded(
-        "reference/moshi/delay.safetensors",
-        "8a734d0d29492b6742b6abafa474999723b3bdb1d13e6028ca35b46a60984367",
-    );
-    let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
+    let (cases, tensors) = common::moshi_delay();
+    let tensors = Tensors::new(&tensors);
     let (mut run, mut with_logits) = (0, 0);
     for case in cases["cases"].as_array().unwrap() {
         assert_eq!(case["kind"], "forward_path");
@@ -124,13 +119,8 @@ fn same_floats<'a>(a: impl ExactSizeIterator<Item = &'a f32>, b: impl ExactSizeI
 
 #[test]
 fn jmoshi_sequences_chunks_labels_and_batches() {
-    let cases =
-        recorded("reference/jmoshi/jmoshi.json", "f385584a7cbc4bac297a5cdc37f4f8e172f72e02a4273804e95a12ea8cc6c03a");
-    let tensors = recorded(
-        "reference/jmoshi/jmoshi.safetensors",
-        "7af89deed462df54163ca7b6adb9cee72316338648f8b3f408b1709dff57db61",
-    );
-    let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
+    let (cases, tensors) = common::jmoshi();
+    let tensors = Tensors::new(&tensors);
     let (mut sequences, mut chunks, mut batches) = (0, 0, 0);
     for case in cases.as_array().unwrap() {
         let initial = |k: usize| number(&case["initial"][k]) as u32;

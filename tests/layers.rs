@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["batch", "codec"],
     &["pipeline"],
     &["io"],
-    &["report"],
+    &["report", "strategies"],
 ];
 
 /// The basics build on each other: every one may name `error`, and events hold times.

@@ -45,6 +45,11 @@ fn layouts() {
 }
 
 #[test]
+fn kyutai_configs() {
+    replay("kyutai", 0, bodies::kyutai);
+}
+
+#[test]
 fn tokenizers() {
     replay("tokenizer", 0, bodies::tokenizer);
 }
@@ -93,6 +98,11 @@ fn parts_that_claim_too_much_are_refused_for_it() {
 #[test]
 fn recordings() {
     replay("wav", 0, bodies::wav);
+}
+
+#[test]
+fn pattern_options() {
+    replay("pattern", 0, bodies::pattern);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! ```
 
 mod family;
+mod labels;
 mod online;
 mod pattern;
 mod plan;
@@ -17,13 +18,14 @@ mod run;
 mod sequencer;
 
 pub use family::{EndRule, Ending, Stray, Template, compact, content, undo_repeating};
+pub use labels::jmoshi_labels;
 pub use online::{Act, DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
 pub use pattern::{Delays, Order, Pattern, join_phases, split_phases};
 pub use plan::Plan;
 pub use run::{Bracket, Fills, Run, Runs};
 pub(crate) use run::{Tracks, place};
 pub use sequencer::{Built, Sequencer, Undone};
-pub(crate) use sequencer::{alike, as_slice, check_shape, each_row, fills_as, on_slice, read_rows};
+pub(crate) use sequencer::{check_shape, fills_as};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Layout, Stream};

@@ -6,7 +6,7 @@
 //!                .  . c0  .  . c1  .  . c2        c   one run: step 2, ..
 //! ```
 
-use super::pattern::{Order, Shape};
+use super::pattern::{Order, Pattern, Shape};
 use super::run::{Bracket, Fills, Run, Runs};
 use super::{Extent, Sequencer, Start};
 use crate::error::{Error, Result};
@@ -45,6 +45,22 @@ struct Row {
     /// At least one, which tells where the stream's first code is.
     runs: Vec<Run>,
     fills: Fills,
+}
+
+impl Pattern {
+    /// Compiles the pattern for a layout's streams and up to `frames` frames.
+    ///
+    /// [`Start::Initial`] puts one empty step in front. [`Extent::Truncate`] drops as many steps from the end as the
+    /// most forward stream runs past the last frame. That leaves the delayed streams without their last codes, as
+    /// with [`Delay`](super::Delay); but where every stream is delayed, those steps of delay stay.
+    ///
+    /// # Errors
+    /// As [`Pattern::order`].
+    /// # Source
+    /// audiocraft `Pattern.valid_layout`.
+    pub fn plan(&self, layout: &Layout, frames: usize, extent: Extent, start: Start) -> Result<Plan> {
+        Plan::of_layout(self.order_of(layout, frames, start)?, layout, extent)
+    }
 }
 
 impl Plan {
@@ -225,7 +241,6 @@ mod tests {
     use ndarray::{Array2, arr2};
 
     use super::*;
-    use crate::delay::Pattern;
     use crate::stream::{Frames, Steps};
 
     #[test]

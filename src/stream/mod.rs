@@ -6,6 +6,7 @@ mod grid;
 mod kyutai;
 mod layout;
 mod preset;
+pub(crate) mod rows;
 
 pub use grid::{Frames, Steps, batched, batched_mut};
 pub use layout::{Kind, Layout, Stream};

@@ -11,8 +11,9 @@
 use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Data, Dimension};
 
 use super::{Policy, Scales, Sums, TIME};
-use crate::delay::{Fills, Sequencer, Tracks, alike, as_slice, check_shape, fills_as, on_slice, place};
+use crate::delay::{Fills, Sequencer, Tracks, check_shape, fills_as, place};
 use crate::error::{Error, Result};
+use crate::stream::rows::{alike, as_slice, on_slice};
 use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
 use crate::token::{Token, widen, widens};
 

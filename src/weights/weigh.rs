@@ -3,8 +3,9 @@
 use ndarray::{Array, ArrayBase, ArrayView3, Axis, Data, Dimension};
 
 use super::{Normalize, PadIds, Policy};
-use crate::delay::{Fills, Sequencer, Tracks, each_row, read_rows};
+use crate::delay::{Fills, Sequencer, Tracks};
 use crate::error::Result;
+use crate::stream::rows::{each_row, read_rows};
 use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched, batched_mut};
 use crate::token::{Token, all_present};
 

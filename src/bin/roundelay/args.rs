@@ -6,44 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use roundelay::codec::{Builtin, Codec};
 use roundelay::text::Tokenizer;
-use roundelay::{Delay, Error, Layout, Result};
-
-/// How frames become steps.
-#[derive(Args, Clone, Copy)]
-pub struct ShiftArgs {
-    /// Whether the sequence grows by the largest delay, or loses the tails
-    #[arg(long, value_enum, default_value_t = Extent::Extend)]
-    extent: Extent,
-    /// What comes before the first step: nothing, or one column of initial ids
-    #[arg(long, value_enum, default_value_t = Start::None)]
-    start: Start,
-}
-
-impl ShiftArgs {
-    pub fn delay(self, layout: &Layout) -> Delay {
-        let extent = match self.extent {
-            Extent::Extend => roundelay::Extent::Extend,
-            Extent::Truncate => roundelay::Extent::Truncate,
-        };
-        let start = match self.start {
-            Start::None => roundelay::Start::None,
-            Start::Initial => roundelay::Start::Initial,
-        };
-        Delay::new(layout, extent, start)
-    }
-}
-
-#[derive(ValueEnum, Clone, Copy)]
-enum Extent {
-    Extend,
-    Truncate,
-}
-
-#[derive(ValueEnum, Clone, Copy)]
-enum Start {
-    None,
-    Initial,
-}
+use roundelay::{Error, Layout, Result};
 
 /// A rule for words on the frame grid.
 #[derive(ValueEnum, Clone, Copy, PartialEq)]
@@ -60,21 +23,29 @@ impl From<Rule> for roundelay::text::Rule {
     }
 }
 
-/// A layout by a preset's name, or from a file.
+/// A layout by a preset's name, or from a file: a layout, or Kyutai's `config.json`.
 pub fn layout(name: &str) -> Result<Layout> {
-    let path = Path::new(name);
-    let preset = Layout::presets().any(|preset| preset == name);
-    if preset || (path.extension().is_none() && !path.exists()) {
-        return Layout::preset(name);
+    let (preset, path) = (Layout::preset(name), Path::new(name));
+    if preset.is_ok() || !is_file(path) {
+        return preset;
     }
-    let text = read(path)?;
-    let text = String::from_utf8(text).map_err(|e| Error::malformed("layout", e).in_file(name))?;
-    Layout::from_json(&text).map_err(|e| e.in_file(name))
+    Layout::read(&read_text(path, "layout")?).map_err(|e| e.in_file(name))
+}
+
+/// Whether what is no name we know is meant as a file.
+pub fn is_file(path: &Path) -> bool {
+    // Names of models have dots, too: an extension alone does not make a file.
+    path.exists() || path.components().count() > 1 || path.extension().is_some_and(|e| e == "json")
 }
 
 /// A SentencePiece model from a file.
 pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
     Tokenizer::from_bytes(&read(path)?).map_err(|e| e.in_file(path.display()))
+}
+
+/// A file of text; `what` it should be is for the error.
+pub fn read_text(path: &Path, what: &str) -> Result<String> {
+    String::from_utf8(read(path)?).map_err(|e| Error::malformed(what, e).in_file(path.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

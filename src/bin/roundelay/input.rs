@@ -60,6 +60,11 @@ impl InputArgs {
     }
 }
 
+/// Columns of a grid.
+pub fn last_axis(grid: &ArrayD<i64>) -> usize {
+    grid.shape().last().copied().unwrap_or(0)
+}
+
 /// A grid without batch.
 pub fn one_example(grid: ArrayD<i64>) -> Result<Array2<i64>, Error> {
     let axes = grid.ndim();

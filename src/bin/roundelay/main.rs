@@ -3,6 +3,7 @@
 mod args;
 mod failure;
 mod input;
+mod shift;
 mod verbs;
 
 use std::io::Write;

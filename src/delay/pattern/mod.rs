@@ -29,7 +29,6 @@ use shape::Rows;
 pub(super) use shape::Shape;
 pub use text::Delays;
 
-use super::plan::Plan;
 use super::{Extent, Start};
 use crate::error::{Error, Result};
 use crate::stream::Layout;
@@ -170,20 +169,6 @@ impl Pattern {
     /// As [`Pattern::order`].
     pub fn order_of(&self, layout: &Layout, frames: usize, start: Start) -> Result<Order> {
         Shape::new(self, &Rows::Of(layout), start)?.order(frames)
-    }
-
-    /// Compiles the pattern for a layout's streams and up to `frames` frames.
-    ///
-    /// [`Start::Initial`] puts one empty step in front. [`Extent::Truncate`] drops as many steps from the end as the
-    /// most forward stream runs past the last frame. That leaves the delayed streams without their last codes, as
-    /// with [`Delay`](super::Delay); but where every stream is delayed, those steps of delay stay.
-    ///
-    /// # Errors
-    /// As [`Pattern::order`].
-    /// # Source
-    /// audiocraft `Pattern.valid_layout`.
-    pub fn plan(&self, layout: &Layout, frames: usize, extent: Extent, start: Start) -> Result<Plan> {
-        Plan::of_layout(self.order_of(layout, frames, start)?, layout, extent)
     }
 
     /// The number of frames that becomes `steps` steps.

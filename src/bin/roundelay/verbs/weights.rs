@@ -4,9 +4,10 @@ use clap::ValueEnum;
 use roundelay::io::tensors;
 use roundelay::{Frames, Policy};
 
-use crate::args::{OutputArg, ShiftArgs};
+use crate::args::OutputArg;
 use crate::failure::{Outcome, note};
-use crate::input::InputArgs;
+use crate::input::{InputArgs, last_axis};
+use crate::shift::ShiftArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -67,10 +68,10 @@ impl Args {
     pub fn run(self) -> Outcome {
         let (layout, codes) = self.input.codes()?;
         let at = |e| self.input.named(e);
-        let delay = self.shift.delay(&layout);
+        let shift = self.shift.of_frames(&layout, last_axis(&codes))?;
         let codes = Frames(codes);
         layout.check_codes(&codes).map_err(at)?;
-        let weights = self.policy.policy().weigh(&layout, &delay, &codes).map_err(at)?;
+        let weights = self.policy.policy().weigh(&layout, &shift, &codes).map_err(at)?;
         let tensors = [
             ("weights", weights.frames.0.into()),
             ("reasons", weights.frame_reasons.0.into()),
