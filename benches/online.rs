@@ -3,6 +3,7 @@
 //! Divide a line's time by that of `copy` in the same group: absolute times are the machine's.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use roundelay::delay::{DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
@@ -16,6 +17,7 @@ fn columns(criterion: &mut Criterion) {
         let source: Vec<i64> = (0..17 * batch as i64).collect();
         let mut target = vec![0; source.len()];
         let mut group = criterion.benchmark_group(format!("moshi-7b {batch} x 17, i64"));
+        group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1));
         group.bench_function("copy", |b| b.iter(|| black_box(&mut target[..]).copy_from_slice(black_box(&source[..]))));
 
         let mut line = DelayLine::new(&layout, EXTEND.0, EXTEND.1, batch).expect("ids fit");
