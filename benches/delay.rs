@@ -16,6 +16,9 @@ use roundelay::{Delay, Extent, Frames, Layout, Policy, Sequencer, Start, Steps};
 /// Batch, streams and frames: Moshi's batch, a single short clip, and a batch far beyond any cache.
 const SHAPES: [(usize, usize, usize); 3] = [(16, 17, 1250), (1, 17, 125), (256, 17, 1250)];
 
+/// Every result is looked at: an error would make a very fast bench.
+const FITS: &str = "codes of the layout, and views of its shape";
+
 fn codes<A: Token>(shape: (usize, usize, usize)) -> Frames<Array3<A>> {
     let code = |(b, k, t)| A::try_from(((b * 7 + k * 5 + t) % 2048) as i64).ok().expect("a code fits any type");
     Frames(Array3::from_shape_fn(shape, code))
@@ -52,11 +55,19 @@ fn build<A: Token>(criterion: &mut Criterion) {
         let mut group = group(criterion, "build", A::NAME, shape);
         copy(&mut group, tokens.len() * 8);
         group.bench_function("build", |b| {
-            b.iter(|| delay.build_into(black_box(&codes), Steps(tokens.view_mut()), None))
+            b.iter(|| delay.build_into(black_box(&codes), Steps(tokens.view_mut()), None).expect(FITS))
         });
         group.bench_function("build, with mask", |b| {
-            b.iter(|| delay.build_into(black_box(&codes), Steps(tokens.view_mut()), Some(Steps(mask.view_mut()))))
+            b.iter(|| {
+                delay.build_into(black_box(&codes), Steps(tokens.view_mut()), Some(Steps(mask.view_mut()))).expect(FITS)
+            })
         });
+        if shape == SHAPES[0] {
+            let mut narrow = Array3::<i32>::ones(steps);
+            group.bench_function("build to i32", |b| {
+                b.iter(|| delay.build_into(black_box(&codes), Steps(narrow.view_mut()), None).expect(FITS))
+            });
+        }
         if shape == SHAPES[2] {
             group.bench_function("build, two threads", |b| b.iter(|| two_threads(&delay, &codes, tokens.view_mut())));
         }
@@ -69,8 +80,8 @@ fn two_threads<A: Token>(delay: &Delay, codes: &Frames<Array3<A>>, tokens: Array
     let (first, second) = codes.0.view().split_at(Axis(0), half);
     let (to_first, to_second) = tokens.split_at(Axis(0), half);
     std::thread::scope(|scope| {
-        scope.spawn(|| delay.build_into(&Frames(first), Steps(to_first), None));
-        delay.build_into(&Frames(second), Steps(to_second), None).expect("codes of the layout");
+        scope.spawn(|| delay.build_into(&Frames(first), Steps(to_first), None).expect(FITS));
+        delay.build_into(&Frames(second), Steps(to_second), None).expect(FITS);
     });
 }
 
@@ -82,12 +93,12 @@ fn undo<B: Token>(criterion: &mut Criterion) {
         let mut group = group(criterion, "undo", B::NAME, shape);
         copy(&mut group, undone.len() * 8);
         group.bench_function("undo", |b| {
-            b.iter(|| delay.undo_into(black_box(&tokens), Frames(undone.view_mut()), None, -1))
+            b.iter(|| delay.undo_into(black_box(&tokens), Frames(undone.view_mut()), None, -1).expect(FITS))
         });
         group.bench_function("undo, with mask", |b| {
             b.iter(|| {
                 let mask = Some(Frames(mask.view_mut()));
-                delay.undo_into(black_box(&tokens), Frames(undone.view_mut()), mask, -1)
+                delay.undo_into(black_box(&tokens), Frames(undone.view_mut()), mask, -1).expect(FITS)
             })
         });
     }
@@ -110,7 +121,7 @@ fn training<A: Token>(criterion: &mut Criterion) {
                     mask: Steps(mask.view_mut()),
                     weights: Steps(weights.view_mut()),
                 };
-                policy.training_into(&layout, &delay, black_box(&codes), views)
+                policy.training_into(&layout, &delay, black_box(&codes), views).expect(FITS)
             })
         });
     }
@@ -121,7 +132,9 @@ fn weights(criterion: &mut Criterion) {
     let (codes, policy) = (codes::<i64>(shape), Policy::named("moshi").expect("a policy"));
     let mut group = group(criterion, "weights", "i64", shape);
     copy(&mut group, codes.0.len() * 10);
-    group.bench_function("both frames, with reasons", |b| b.iter(|| policy.weigh(&layout, &delay, black_box(&codes))));
+    group.bench_function("both frames, with reasons", |b| {
+        b.iter(|| policy.weigh(&layout, &delay, black_box(&codes)).expect(FITS))
+    });
 }
 
 criterion_group!(

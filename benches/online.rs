@@ -21,20 +21,22 @@ fn columns(criterion: &mut Criterion) {
         group.bench_function("copy", |b| b.iter(|| black_box(&mut target[..]).copy_from_slice(black_box(&source[..]))));
 
         let mut line = DelayLine::new(&layout, EXTEND.0, EXTEND.1, batch).expect("ids fit");
-        let mut step = || line.step(Frames(black_box(&source[..])), Steps(black_box(&mut target[..])));
+        let mut step =
+            || line.step(Frames(black_box(&source[..])), Steps(black_box(&mut target[..]))).expect("columns");
         group.bench_function("step", |b| b.iter(&mut step));
 
         let mut line = UndelayLine::new(&layout, EXTEND.0, EXTEND.1, batch, -1).expect("a batch");
-        let mut step = || line.step(Steps(black_box(&source[..])), Frames(black_box(&mut target[..])));
+        let mut step =
+            || line.step(Steps(black_box(&source[..])), Frames(black_box(&mut target[..]))).expect("columns");
         group.bench_function("undelay step", |b| b.iter(&mut step));
 
-        let options = KyutaiOptions { dep_q: 8, ..Default::default() };
-        let mut line = KyutaiLine::new(&layout, batch, options).expect("ids fit");
+        let mut line = KyutaiLine::new(&layout, batch, KyutaiOptions::default()).expect("ids fit");
         let (user, text, audio) = (&source[..8 * batch], &source[..batch], &source[..8 * batch]);
         let mut frame = vec![0; 9 * batch];
         let mut step = || {
-            line.input(Frames(black_box(user)), Steps(black_box(&mut target[..])))?;
-            line.output(Steps(black_box(text)), Steps(black_box(audio)), Frames(black_box(&mut frame[..])))
+            line.input(Frames(black_box(user)), Steps(black_box(&mut target[..]))).expect("the user's codes");
+            let (text, audio) = (Steps(black_box(text)), Steps(black_box(audio)));
+            line.output(text, audio, Frames(black_box(&mut frame[..]))).expect("the model's tokens")
         };
         group.bench_function("kyutai input and output", |b| b.iter(&mut step));
         group.finish();

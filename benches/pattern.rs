@@ -34,11 +34,11 @@ fn patterns(criterion: &mut Criterion) {
             let target = target.as_slice_mut().expect("a new array is one slice");
             group.bench_function("copy", |b| b.iter(|| black_box(&mut *target).copy_from_slice(black_box(source))));
             group.bench_function("build", |b| {
-                b.iter(|| compiled.build_into(black_box(&codes), Steps(tokens.view_mut()), None))
+                b.iter(|| compiled.build_into(black_box(&codes), Steps(tokens.view_mut()), None).expect("codes"))
             });
             let tokens = Steps(tokens);
             group.bench_function("undo", |b| {
-                b.iter(|| compiled.undo_into(black_box(&tokens), Frames(undone.view_mut()), None, -1))
+                b.iter(|| compiled.undo_into(black_box(&tokens), Frames(undone.view_mut()), None, -1).expect("tokens"))
             });
             group.bench_function("plan", |b| b.iter(plan));
         }

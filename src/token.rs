@@ -29,30 +29,38 @@ pub(crate) mod sealed {
     }
 }
 
-/// Whether every `A` is a `B`.
-pub(crate) const fn widens<A: Token, B: Token>() -> bool {
-    A::LEAST >= B::LEAST && A::MOST <= B::MOST
-}
-
 /// Ids copied at once. A longer copy goes through a block instruction that is slow to begin on rows that lie askew:
 /// a tenth of the whole at Moshi's batch.
 const AT_ONCE: usize = 192;
 
-/// Copies ids to a type that holds them all.
+/// Copies ids to another type; false if one does not fit, and is another one there.
 #[inline]
-pub(crate) fn widen<A: Token, B: Token>(from: &[A], to: &mut [B]) {
+pub(crate) fn convert<A: Token, B: Token>(from: &[A], to: &mut [B]) -> bool {
     match (from, to) {
-        ([from], [to]) => *to = B::wrap((*from).into()),
-        (from, to) => widen_many(from, to),
+        ([from], [to]) => {
+            *to = B::wrap((*from).into());
+            fits::<A, B>(*from)
+        }
+        (from, to) => convert_many(from, to),
     }
+}
+
+/// Whether an id fits; known without looking where every `A` is a `B`.
+#[inline]
+fn fits<A: Token, B: Token>(id: A) -> bool {
+    let id = id.into();
+    // Both are looked at, as a row then goes through without branches.
+    (A::LEAST >= B::LEAST || id >= B::LEAST) & (A::MOST <= B::MOST || id <= B::MOST)
 }
 
 // A function of its own: only as parameters are the slices known to be apart, and the loop becomes a plain copy.
 #[inline(never)]
-fn widen_many<A: Token, B: Token>(from: &[A], to: &mut [B]) {
-    for (from, to) in from.chunks(AT_ONCE).zip(to.chunks_mut(AT_ONCE)) {
+fn convert_many<A: Token, B: Token>(from: &[A], to: &mut [B]) -> bool {
+    let chunks = from.chunks(AT_ONCE).zip(to.chunks_mut(AT_ONCE));
+    chunks.fold(true, |whole, (from, to)| {
         to.iter_mut().zip(from).for_each(|(to, &id)| *to = B::wrap(id.into()));
-    }
+        from.iter().fold(whole, |whole, &id| whole & fits::<A, B>(id))
+    })
 }
 
 /// Whether no id is absent or ungenerated. One pass without branches: signs are gathered, not looked at.

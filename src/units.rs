@@ -12,6 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::error::{Error, Result};
@@ -56,10 +57,26 @@ impl Seconds {
         self.to_string().parse().expect("a decimal number is a valid double")
     }
 
-    /// `samples / sample_rate`, to 24 decimals.
+    /// `samples / sample_rate`, to 24 decimals; at most a million million seconds.
     pub fn of_samples(samples: u64, sample_rate: u32) -> Self {
-        let (samples, rate) = (i128::from(samples), i128::from(sample_rate.max(1)));
-        Seconds(samples / rate * ONE + samples % rate * ONE / rate)
+        Seconds::quotient(samples.into(), sample_rate.max(1))
+    }
+
+    /// Reads a decimal number as [`str::parse`] does, but drops no digit.
+    pub(crate) fn exact(text: &str) -> Result<Self> {
+        match shift(text)? {
+            Shifted { rest: true, .. } => Err(Error::invalid("time", text, format!("at most {DECIMALS} decimals"))),
+            Shifted { floor, .. } => Ok(Seconds(floor)),
+        }
+    }
+
+    /// `number / divisor`, neither below 0. What lies past the limit for reading stops there, so that sums still fit.
+    fn quotient(number: i128, divisor: u32) -> Self {
+        let divisor = i128::from(divisor);
+        match number / divisor {
+            whole if whole < MAX_SECONDS => Seconds(whole * ONE + number % divisor * ONE / divisor),
+            _ => Seconds(MAX_SECONDS * ONE),
+        }
     }
 }
 
@@ -82,24 +99,7 @@ impl FromStr for Seconds {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("time", text, "a decimal number of seconds");
-        let (body, exponent) = match text.split_once(['e', 'E']) {
-            Some((body, exponent)) => (body, exponent.parse::<i32>().map_err(|_| bad())?),
-            None => (text, 0),
-        };
-        let (negative, body) = match body.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, body.strip_prefix('+').unwrap_or(body)),
-        };
-        let (whole, fraction) = body.split_once('.').unwrap_or((body, ""));
-        let digits = || whole.bytes().chain(fraction.bytes());
-        if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
-            return Err(bad());
-        }
-        let point = whole.len() as i64 + i64::from(exponent);
-        let value = shift_digits(digits(), point)
-            .ok_or_else(|| Error::invalid("time", text, format!("between -{MAX_SECONDS} and {MAX_SECONDS} seconds")))?;
-        Ok(Seconds(if negative { -value.floor - i128::from(value.rest) } else { value.floor }))
+        Ok(Seconds(shift(text)?.floor))
     }
 }
 
@@ -107,6 +107,28 @@ impl FromStr for Seconds {
 struct Shifted {
     floor: i128,
     rest: bool,
+}
+
+/// A decimal number as units, toward minus infinity.
+fn shift(text: &str) -> Result<Shifted> {
+    let bad = || Error::invalid("time", text, "a decimal number of seconds");
+    let (body, exponent) = match text.split_once(['e', 'E']) {
+        Some((body, exponent)) => (body, exponent.parse::<i32>().map_err(|_| bad())?),
+        None => (text, 0),
+    };
+    let (negative, body) = match body.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, body.strip_prefix('+').unwrap_or(body)),
+    };
+    let (whole, fraction) = body.split_once('.').unwrap_or((body, ""));
+    let digits = || whole.bytes().chain(fraction.bytes());
+    if digits().next().is_none() || !digits().all(|digit| digit.is_ascii_digit()) {
+        return Err(bad());
+    }
+    let point = whole.len() as i64 + i64::from(exponent);
+    let Shifted { floor, rest } = shift_digits(digits(), point)
+        .ok_or_else(|| Error::invalid("time", text, format!("between -{MAX_SECONDS} and {MAX_SECONDS} seconds")))?;
+    Ok(Shifted { floor: if negative { -floor - i128::from(rest) } else { floor }, rest })
 }
 
 /// Digits with the decimal point after the first `point` of them, as units; `None` if that is too much.
@@ -200,11 +222,9 @@ impl FrameRate {
         floor + i64::from(!exact)
     }
 
-    /// When a frame begins, to 24 decimals.
+    /// When a frame begins, to 24 decimals; at most a million million seconds.
     pub fn start_of(self, frame: usize) -> Seconds {
-        let time = frame as i128 * i128::from(self.seconds);
-        let frames = i128::from(self.frames);
-        Seconds(time / frames * ONE + time % frames * ONE / frames)
+        Seconds::quotient(frame as i128 * i128::from(self.seconds), self.frames)
     }
 
     /// Samples in one frame.
@@ -235,14 +255,18 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// Reads a decimal number of frames a second.
+/// Reads frames a second: a decimal number, or a fraction such as `50/3`.
 impl FromStr for FrameRate {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let bad = || Error::invalid("frame rate", text, "0.001 to 1000000 with up to 9 digits, as 12.5 or 86.1328125");
-        let value = text.parse::<Seconds>().map_err(|_| bad())?.0;
-        if !(ONE / 1000..=1_000_000 * ONE).contains(&value) {
+        let bad = || Error::invalid("frame rate", text, "a positive number with up to 9 digits, as 12.5, or 50/3");
+        if let Some((frames, seconds)) = text.split_once('/') {
+            let part = |number: &str| number.parse().map_err(|_| bad());
+            return FrameRate::new(part(frames)?, part(seconds)?);
+        }
+        let value = Seconds::exact(text).map_err(|_| bad())?.0;
+        if value <= 0 {
             return Err(bad());
         }
         // value / ONE reduced; both parts must fit, which bounds the digits.
@@ -272,16 +296,49 @@ impl fmt::Debug for FrameRate {
     }
 }
 
+/// Writes a number where that reads back as this rate, else the fraction as text.
 impl Serialize for FrameRate {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.serialize_f64(f64::from(self.frames) / f64::from(self.seconds))
+        let number = f64::from(self.frames) / f64::from(self.seconds);
+        match number.to_string().parse() {
+            Ok(FrameRate { frames, seconds }) if (frames, seconds) == (self.frames, self.seconds) => {
+                serializer.serialize_f64(number)
+            }
+            _ => serializer.collect_str(&format_args!("{}/{}", self.frames, self.seconds)),
+        }
     }
 }
 
+/// Reads a number, or text as [`str::parse`] does.
 impl<'de> Deserialize<'de> for FrameRate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let value = f64::deserialize(deserializer)?;
-        value.to_string().parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_any(RateVisitor)
+    }
+}
+
+struct RateVisitor;
+
+impl Visitor<'_> for RateVisitor {
+    type Value = FrameRate;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("frames a second, as 12.5 or \"50/3\"")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> std::result::Result<FrameRate, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> std::result::Result<FrameRate, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> std::result::Result<FrameRate, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<FrameRate, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -320,6 +377,8 @@ mod tests {
         assert!(seconds("-1e-30") < Seconds::ZERO);
         assert_eq!(FrameRate::new(25, 2).unwrap().floor(seconds("-1e-30")), -1);
         assert_eq!(FrameRate::new(25, 2).unwrap().floor(seconds("0.0799999999999999999999999999")), 0);
+        assert_eq!(Seconds::exact("0.08000").unwrap(), seconds("0.08"));
+        assert_eq!(Seconds::exact("1e-25").unwrap_err().to_string(), "time is 1e-25, expected at most 24 decimals");
     }
 
     #[test]
@@ -338,8 +397,43 @@ mod tests {
         assert!(rate("12.5").unwrap().samples_per_frame(0).is_err());
         assert!(rate("12.5").unwrap().samples_per_frame(44_101).is_err());
         assert_eq!(FrameRate::new(1, 3).unwrap().to_string(), "1/3");
-        for wrong in ["0", "-1", "x", "1e300", "12.123456789012"] {
+        for wrong in ["0", "-1", "x", "1e300", "12.123456789012", "1e-1000", "0/1", "1/0", "-1/3", "1/", "1/2/3"] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// Numbers about which decimals and doubles change their mind.
+    fn edges() -> impl Iterator<Item = u32> {
+        let powers = (0..32).map(|bits| 1 << bits).chain((0..10).map(|zeros| 10u32.pow(zeros)));
+        let near = powers.flat_map(|power: u32| [power - 1, power, power.saturating_add(1)]);
+        near.chain([44_100, 11_025, 16_777_213, u32::MAX - 1, u32::MAX]).filter(|&number| number > 0)
+    }
+
+    #[test]
+    fn every_rate_prints_and_reads_back() {
+        let (mut numbers, mut fractions) = (0, 0);
+        for (frames, seconds) in edges().flat_map(|frames| edges().map(move |seconds| (frames, seconds))) {
+            let rate = FrameRate::new(frames, seconds).unwrap();
+            assert_eq!(rate.to_string().parse::<FrameRate>().unwrap(), rate, "{frames}/{seconds}");
+            let json = serde_json::to_string(&rate).unwrap();
+            assert_eq!(serde_json::from_str::<FrameRate>(&json).unwrap(), rate, "{json}");
+            *(if json.contains('/') { &mut fractions } else { &mut numbers }) += 1;
+        }
+        assert!(numbers > 1000 && fractions > 1000, "{numbers} numbers and {fractions} fractions");
+        assert_eq!(serde_json::to_string(&FrameRate::new(50, 3).unwrap()).unwrap(), "\"50/3\"");
+        assert_eq!(serde_json::to_string(&FrameRate::new(25, 2).unwrap()).unwrap(), "12.5");
+        for wrong in ["null", "-5", "0", "16.666666666666668", "\"x\"", "\"1/0\"", "[25, 2]"] {
+            assert!(serde_json::from_str::<FrameRate>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lengths_beyond_the_limit_stop_there() {
+        let limit = seconds("1e12");
+        assert_eq!(FrameRate::new(1, u32::MAX).unwrap().start_of(usize::MAX), limit);
+        assert_eq!(FrameRate::new(25, 2).unwrap().start_of(usize::MAX), limit);
+        assert_eq!(FrameRate::new(1, 1).unwrap().start_of(999_999_999_999), seconds("999999999999"));
+        assert_eq!((Seconds::of_samples(u64::MAX, 0), Seconds::of_samples(u64::MAX, 1)), (limit, limit));
+        assert_eq!(Seconds::of_samples(u64::MAX, u32::MAX), seconds("4294967297"));
     }
 }

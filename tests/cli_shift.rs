@@ -6,7 +6,6 @@ mod common;
 use std::fs;
 use std::path::PathBuf;
 
-use common::Tensors;
 use common::program::{fails, path, succeeds};
 use ndarray::{Array2, ArrayD, Axis, IxDyn};
 use roundelay::delay::Pattern;
@@ -67,10 +66,10 @@ fn by_hand(delays: &Value, initial: &Value, pad: &Value) -> String {
 
 #[test]
 fn truncated_with_the_initial_column_is_what_moshi_trains_on() {
-    let (cases, tensors) = common::moshi_delay();
-    let (tensors, files) = (Tensors::new(&tensors), Files::new());
+    let recorded = common::moshi_delay();
+    let (tensors, files) = (recorded.tensors(), Files::new());
     let mut run = 0;
-    for case in cases["cases"].as_array().unwrap() {
+    for case in recorded.all() {
         let (params, name) = (&case["params"], case["name"].as_str().unwrap());
         let per_stream = |text: &Value, audio: &Value| {
             let count = params["delays"].as_array().unwrap().len();
@@ -95,10 +94,10 @@ fn truncated_with_the_initial_column_is_what_moshi_trains_on() {
 
 #[test]
 fn extended_with_the_initial_column_is_what_jmoshi_trains_on() {
-    let (cases, tensors) = common::jmoshi();
-    let (tensors, files) = (Tensors::new(&tensors), Files::new());
+    let recorded = common::jmoshi();
+    let (tensors, files) = (recorded.tensors(), Files::new());
     let (mut run, mut preset) = (0, 0);
-    for case in cases.as_array().unwrap() {
+    for case in recorded.all() {
         let layout = match case["layout"].as_str().unwrap() {
             "moshi_7b" => "j-moshi".to_owned(),
             _ => files.text("layout.json", by_hand(&case["delays"], &case["initial"], &case["pad"])),

@@ -7,36 +7,14 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Tensors, json, recorded};
+use common::{Recorded, Tensors};
 use ndarray::{Array2, ArrayD, Axis, Ix1, Ix2, Ix3, Zip, s};
 use roundelay::codebook::{ResidualQuantizer, Usage, refine};
 use serde_json::Value;
 
-struct Recorded {
-    cases: Value,
-    tensors: Vec<u8>,
-}
-
-impl Recorded {
-    fn read() -> Self {
-        let cases = recorded(
-            "reference/codebook/codebook.json",
-            "bd000da85b76b2867182fe974a5b0d1679bcce7e0985d4a8a1275a57c9277942",
-        );
-        let tensors = recorded(
-            "reference/codebook/codebook.safetensors",
-            "b653411eab703fe5173725d81f167e91379fd7e5a24138167bfb5cba263293e2",
-        );
-        Recorded { cases: json(&cases), tensors }
-    }
-
-    fn tensors(&self) -> Tensors<'_> {
-        Tensors::new(&self.tensors)
-    }
-
-    fn of_kind(&self, kind: &str) -> Vec<&Value> {
-        self.cases["cases"].as_array().unwrap().iter().filter(|case| case["op"] == kind).collect()
-    }
+fn read() -> Recorded {
+    let cases = "bd000da85b76b2867182fe974a5b0d1679bcce7e0985d4a8a1275a57c9277942";
+    Recorded::read("codebook/codebook", [cases, "b653411eab703fe5173725d81f167e91379fd7e5a24138167bfb5cba263293e2"])
 }
 
 fn key(case: &Value, name: &str) -> String {
@@ -62,9 +40,9 @@ fn assert_close(found: &ArrayD<f32>, expected: &ArrayD<f32>, what: &str) {
 
 #[test]
 fn residual_quantizer_gives_the_peers_codes() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
-    let cases = recorded.of_kind("rvq_encode");
+    let cases: Vec<_> = recorded.of("rvq_encode").collect();
     for case in &cases {
         let books = tensors.f32(&key(case, "codebooks")).into_dimensionality::<Ix3>().unwrap();
         let levels = case["params"]["n_q"].as_u64().map_or(books.len_of(Axis(0)), |n_q| n_q as usize);
@@ -91,9 +69,9 @@ fn residual_quantizer_gives_the_peers_codes() {
 
 #[test]
 fn usage_is_that_of_the_definition() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
-    let cases = recorded.of_kind("usage");
+    let cases: Vec<_> = recorded.of("usage").collect();
     for case in &cases {
         let mut usage = Usage::new(number(&case["params"]["n_codes"]));
         integers(&tensors, case, "codes").into_iter().for_each(|code| usage.add(code));
@@ -118,10 +96,10 @@ fn usage_is_that_of_the_definition() {
 
 #[test]
 fn k_means_gives_the_peers_means() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
     let mut run = BTreeMap::new();
-    for case in recorded.of_kind("kmeans") {
+    for case in recorded.of("kmeans") {
         let x = floats(&tensors, case, "x");
         let start = x.select(Axis(0), &integers(&tensors, case, "init_indices"));
         let peer = case["peer"].as_str().unwrap();

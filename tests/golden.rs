@@ -35,10 +35,10 @@ fn number(value: &Value) -> usize {
 
 #[test]
 fn moshi_delay() {
-    let (cases, tensors) = common::moshi_delay();
-    let tensors = Tensors::new(&tensors);
+    let recorded = common::moshi_delay();
+    let tensors = recorded.tensors();
     let (mut run, mut with_logits) = (0, 0);
-    for case in cases["cases"].as_array().unwrap() {
+    for case in recorded.all() {
         assert_eq!(case["kind"], "forward_path");
         let params = &case["params"];
         let ids = [number(&params["text_initial"]) as u32, number(&params["audio_initial"]) as u32];
@@ -119,10 +119,10 @@ fn same_floats<'a>(a: impl ExactSizeIterator<Item = &'a f32>, b: impl ExactSizeI
 
 #[test]
 fn jmoshi_sequences_chunks_labels_and_batches() {
-    let (cases, tensors) = common::jmoshi();
-    let tensors = Tensors::new(&tensors);
+    let recorded = common::jmoshi();
+    let tensors = recorded.tensors();
     let (mut sequences, mut chunks, mut batches) = (0, 0, 0);
-    for case in cases.as_array().unwrap() {
+    for case in recorded.all() {
         let initial = |k: usize| number(&case["initial"][k]) as u32;
         let layout = layout(&case["delays"], initial, number(&case["pad"][0]) as u32, usize::MAX);
         let key = |name: &str| format!("{}/{name}", case["id"].as_str().unwrap());

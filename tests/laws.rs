@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::strategies::{codes_of, extents, layouts};
+use common::strategies::{codes_of, extents, layouts, layouts_of, patterns};
 use ndarray::{Array3, Axis, s};
 use proptest::prelude::*;
-use roundelay::delay::{Bracket, Fills};
-use roundelay::{Delay, Extent, Frames, Layout, Normalize, Policy, Sequencer, Start, Steps};
+use roundelay::delay::{Bracket, Fills, Plan};
+use roundelay::{Delay, Extent, Frames, Kind, Layout, Normalize, Policy, Sequencer, Start, Steps};
 
 /// The slow, obvious twin of build: asks of each cell which frame it holds.
 fn build_slowly(layout: &Layout, extent: Extent, start: Start, codes: &Array3<i64>) -> (Array3<i64>, Array3<bool>) {
@@ -21,6 +21,40 @@ fn build_slowly(layout: &Layout, extent: Extent, start: Start, codes: &Array3<i6
         t => codes[[b, k, t as usize]],
     });
     (tokens, Array3::from_shape_fn(shape, |(_, k, s)| (0..frames).contains(&frame_of(k, s))))
+}
+
+/// Holds the training view against the sequence, its mask and its weights, made one by one.
+fn check_training(
+    layout: &Layout,
+    sequencer: &impl Sequencer,
+    codes: &Frames<Array3<i64>>,
+) -> Result<(), TestCaseError> {
+    let (built, raw) =
+        (sequencer.build(codes).unwrap(), Policy { normalize: Normalize::None, ..Policy::named("moshi").unwrap() });
+    let weights = raw.weigh(layout, sequencer, codes).unwrap();
+    let training = raw.training(layout, sequencer, codes).unwrap();
+    let last = built.tokens.0.len_of(Axis(2)).saturating_sub(1);
+    let behind = |steps: usize| s![.., .., steps.min(1)..];
+    let steps = built.tokens.0.len_of(Axis(2));
+    prop_assert_eq!(training.input.0, built.tokens.0.slice(s![.., .., ..last]));
+    prop_assert_eq!(training.target.0, built.tokens.0.slice(behind(steps)));
+    prop_assert_eq!(training.mask.0, built.mask.0.slice(behind(steps)));
+    prop_assert_eq!(&training.weights.0, &weights.steps.0.slice(behind(steps)));
+    // The sums are of the targets: a sequence without an initial column loses its first step.
+    let sum = |kinds: fn(Kind) -> bool| -> f64 {
+        let rows = training.weights.0.axis_iter(Axis(1)).zip(layout.streams());
+        rows.filter(|(_, stream)| kinds(stream.kind))
+            .flat_map(|(row, _)| row.iter().map(|&w| f64::from(w)).collect::<Vec<_>>())
+            .sum()
+    };
+    prop_assert_eq!((training.sums.text, training.sums.audio), (sum(|kind| kind == Kind::Text), sum(Kind::is_audio)));
+    let normalized = Policy { normalize: Normalize::Modality, ..raw }.training(layout, sequencer, codes).unwrap();
+    for (index, &weight) in normalized.weights.0.indexed_iter() {
+        let sum = if layout.streams()[index.1].kind == Kind::Text { training.sums.text } else { training.sums.audio };
+        let expected = f64::from(training.weights.0[index]) / if sum > 0.0 { sum } else { 1.0 };
+        prop_assert_eq!(weight, expected as f32);
+    }
+    Ok(())
 }
 
 proptest! {
@@ -98,23 +132,73 @@ proptest! {
 
     #[test]
     fn the_training_view_is_the_sequence_and_its_weights(
-        layout in layouts(), extent in extents().prop_map(|(extent, _)| extent), frames in 0..=60usize, seed: u64,
-        normalize: bool, bos: bool, eos: bool,
+        layout in layouts(), (extent, start) in extents(), frames in 0..=60usize, seed: u64, bos: bool, eos: bool,
     ) {
         let codes = codes_of(&layout, 2, frames, seed);
         let has = |id: fn(&roundelay::Stream) -> Option<u32>| layout.streams().iter().all(|stream| id(stream).is_some());
         let bracket = Bracket { bos: bos && has(|s| s.bos), eos: eos && has(|s| s.eos) };
-        let delay = Delay::new(&layout, extent, Start::Initial).bracketed(&layout, bracket).unwrap();
-        let normalize = if normalize { Normalize::Modality } else { Normalize::None };
-        let policy = Policy { normalize, ..Policy::named("moshi").unwrap() };
-        let (built, weights) = (delay.build(&codes).unwrap(), policy.weigh(&layout, &delay, &codes).unwrap());
-        let training = policy.training(&layout, &delay, &codes).unwrap();
-        let last = built.tokens.0.len_of(Axis(2)) - 1;
-        prop_assert_eq!(training.input.0, built.tokens.0.slice(s![.., .., ..last]));
-        prop_assert_eq!(training.target.0, built.tokens.0.slice(s![.., .., 1..]));
-        prop_assert_eq!(training.mask.0, built.mask.0.slice(s![.., .., 1..]));
-        prop_assert_eq!(training.weights.0, weights.steps.0.slice(s![.., .., 1..]));
-        prop_assert_eq!(training.sums, weights.sums);
+        let delay = Delay::new(&layout, extent, start).bracketed(&layout, bracket).unwrap();
+        check_training(&layout, &delay, &codes)?;
+    }
+
+    #[test]
+    fn the_training_view_of_a_pattern_is_its_sequence(
+        layout in layouts_of(6..=6, 0..=3), pattern in patterns(6),
+        (extent, start) in extents(), frames in 0..=20usize, seed: u64, without_start: bool,
+    ) {
+        // Fills that are all unlike tell a gap between codes from a head or a tail.
+        let fills = Fills { head: 1 << 20, between: 1 << 21, tail: 1 << 22, bos: 0, eos: 0 };
+        let Ok(order) = pattern.order_of(&layout, frames, start) else { return Ok(()) };
+        let plan = Plan::new(order, extent, vec![fills; layout.streams().len()]).unwrap();
+        let plan = if without_start { plan.without_start() } else { plan };
+        check_training(&layout, &plan, &codes_of(&layout, 2, frames, seed))?;
+    }
+
+    #[test]
+    fn views_with_any_strides_can_be_written(
+        layout in layouts(), (extent, start) in extents(), frames in 0..=40usize, seed: u64,
+    ) {
+        let codes = codes_of(&layout, 3, frames, seed);
+        let delay = Delay::new(&layout, extent, start);
+        let built = delay.build(&codes).unwrap();
+        let (batch, streams, steps) = built.tokens.0.dim();
+        let (mut tokens, mut mask) =
+            (Array3::<i32>::from_elem((2 * steps, batch, streams), -9), Array3::from_elem((streams, 3 * steps, batch), true));
+        let (view, known) = (
+            tokens.slice_mut(s![..;-2, .., ..]).permuted_axes([1, 2, 0]),
+            mask.slice_mut(s![.., ..;3, ..]).permuted_axes([2, 0, 1]),
+        );
+        delay.build_into(&codes, Steps(view), Some(Steps(known))).unwrap();
+        let (view, known) = (
+            tokens.slice(s![..;-2, .., ..]).permuted_axes([1, 2, 0]),
+            mask.slice(s![.., ..;3, ..]).permuted_axes([2, 0, 1]),
+        );
+        prop_assert_eq!(view.mapv(i64::from), built.tokens.0.view());
+        prop_assert_eq!(known, built.mask.0.view());
+        prop_assert!(tokens.slice(s![..;2, .., ..]).iter().all(|&id| id == -9), "written between its cells");
+
+        let undone = delay.undo(&built.tokens, -1).unwrap();
+        let (mut back, mut known) = (Array3::<i64>::zeros((batch, frames, streams)), Array3::from_elem((frames, streams, batch), true));
+        let (view, mask) = (back.view_mut().permuted_axes([0, 2, 1]), known.view_mut().permuted_axes([2, 1, 0]));
+        delay.undo_into(&Steps(built.tokens.0.view()), Frames(view), Some(Frames(mask)), -1).unwrap();
+        prop_assert_eq!(back.permuted_axes([0, 2, 1]), undone.codes.0);
+        prop_assert_eq!(known.permuted_axes([2, 1, 0]), undone.mask.0);
+    }
+
+    #[test]
+    fn ids_that_fit_are_narrowed_and_others_named(layout in layouts(), frames in 1..=40usize, at in any::<prop::sample::Index>(), seed: u64) {
+        let mut codes = codes_of(&layout, 2, frames, seed);
+        let delay = Delay::new(&layout, Extent::Extend, Start::Initial);
+        let built = delay.build(&codes).unwrap();
+        let (mut tokens, mut mask) = (Array3::<i16>::zeros(built.tokens.0.dim()), Array3::from_elem(built.tokens.0.dim(), false));
+        delay.build_into(&codes, Steps(tokens.view_mut()), Some(Steps(mask.view_mut()))).unwrap();
+        prop_assert_eq!(tokens.mapv(i64::from), built.tokens.0);
+        prop_assert_eq!(mask, built.mask.0);
+        let at = at.index(codes.0.len());
+        *codes.0.iter_mut().nth(at).unwrap() = 1 << 15;
+        let error = delay.build_into(&codes, Steps(tokens.view_mut()), None).unwrap_err();
+        let (k, t) = (at / frames % layout.streams().len(), at % frames);
+        prop_assert_eq!(error.to_string(), format!("stream {k}, frame {t}: token is 32768, expected an id that fits i16"));
     }
 
     #[test]

@@ -227,8 +227,21 @@ fn directions_are_said_in_words() {
         ),
         ("musicgen", &["levels 1 to 3 trail by 1 to 3 frames, 20 ms to 60 ms, 1 frame more at each"]),
         ("musicgen-stereo", &["levels 1 to 3 trail by 1 to 3 frames, 20 ms to 60 ms, 1 frame more at each"]),
-        ("dia", &["levels 1 to 8 trail by 8 to 15 frames, 92.9 ms to 174.1 ms, 1 frame more at each"]),
-        ("orpheus", &["no stream trails another"]),
+        (
+            "dia",
+            &[
+                "levels 1 to 8 trail by 8 to 15 frames, 92.9 ms to 174.1 ms, 1 frame more at each",
+                "every stream may begin with 1026 and end with 1024: --bracket both",
+            ],
+        ),
+        ("csm", &["no stream trails another", "every stream may end with 0: --bracket eos"]),
+        (
+            "orpheus",
+            &[
+                "no stream trails another",
+                "level 1 runs 2 times as fast, level 2 4 times: --pattern multi-rate puts the codes in the order of time",
+            ],
+        ),
         ("delay-1", &["audio codes trail by 1 frame, 80 ms"]),
     ] {
         assert_eq!(Layout::preset(name).unwrap().describe(), words, "{name}");

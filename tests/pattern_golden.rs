@@ -5,41 +5,22 @@
 
 mod common;
 
-use common::{Tensors, json, recorded};
+use common::{Recorded, Tensors};
 use ndarray::{Array2, ArrayD, Axis, Ix2, Ix3, Ix4};
 use roundelay::delay::{Delays, Fills, Order, Pattern, Plan, Sequencer};
 use roundelay::{Extent, Frames, Layout, Result, Start, Steps};
 use serde_json::Value;
 
-struct Recorded {
-    cases: Value,
-    tensors: Vec<u8>,
+fn read() -> Recorded {
+    let cases = "e275591e0c5f8eb1e608123773c301a2708745d819626c7d60c2eab7cfb06f79";
+    Recorded::read("patterns/patterns", [cases, "8459d717dd37bb1fc627241acda734e031a60ba0314ebcafa615a26c002202a2"])
 }
 
-impl Recorded {
-    fn read() -> Self {
-        let cases = recorded(
-            "reference/patterns/patterns.json",
-            "e275591e0c5f8eb1e608123773c301a2708745d819626c7d60c2eab7cfb06f79",
-        );
-        let tensors = recorded(
-            "reference/patterns/patterns.safetensors",
-            "8459d717dd37bb1fc627241acda734e031a60ba0314ebcafa615a26c002202a2",
-        );
-        Recorded { cases: json(&cases), tensors }
-    }
-
-    fn tensors(&self) -> Tensors<'_> {
-        Tensors::new(&self.tensors)
-    }
-
-    /// The cases of one operation, of which there must be so many.
-    fn of(&self, op: &str, count: usize) -> Vec<Case<'_>> {
-        let cases = self.cases["cases"].as_array().unwrap();
-        let of: Vec<_> = cases.iter().filter(|case| case["op"] == op).map(Case).collect();
-        assert_eq!(of.len(), count, "{op}");
-        of
-    }
+/// The cases of one operation, of which there must be so many.
+fn of<'a>(recorded: &'a Recorded, op: &'a str, count: usize) -> Vec<Case<'a>> {
+    let of: Vec<_> = recorded.of(op).map(Case).collect();
+    assert_eq!(of.len(), count, "{op}");
+    of
 }
 
 struct Case<'a>(&'a Value);
@@ -117,9 +98,9 @@ fn assert_mask(found: &ndarray::Array3<bool>, expected: &ArrayD<bool>, name: &st
 
 #[test]
 fn orders_are_those_of_the_peer() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
-    for case in recorded.of("layout", 29) {
+    for case in of(&recorded, "layout", 29) {
         let (order, name) = (case.order(), case.name());
         let starts: Vec<i64> = tensors.i64(&case.key("layout_offsets")).into_iter().collect();
         let codes = tensors.i64(&case.key("layout_coords")).into_dimensionality::<Ix2>().unwrap();
@@ -138,9 +119,9 @@ fn orders_are_those_of_the_peer() {
 
 #[test]
 fn sequences_are_those_of_the_peer() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
-    for case in recorded.of("build", 56) {
+    for case in of(&recorded, "build", 56) {
         let codes = grid(&tensors, &case.key("codes"));
         let (_, streams, time) = codes.dim();
         let plan = case.plan(case.param("special_token").as_i64().unwrap());
@@ -156,9 +137,9 @@ fn sequences_are_those_of_the_peer() {
 
 #[test]
 fn sequences_come_apart_as_with_the_peer() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
-    for case in recorded.of("revert", 62) {
+    for case in of(&recorded, "revert", 62) {
         let sequence = grid(&tensors, &case.key("seq"));
         let (_, streams, time) = sequence.dim();
         let special = case.param("special_token").as_i64().unwrap();
@@ -174,9 +155,9 @@ fn sequences_come_apart_as_with_the_peer() {
 
 #[test]
 fn logits_come_apart_as_with_the_peer() {
-    let recorded = Recorded::read();
+    let recorded = read();
     let tensors = recorded.tensors();
-    for case in recorded.of("revert_logits", 56) {
+    for case in of(&recorded, "revert_logits", 56) {
         let logits = tensors.f32(&case.key("logits")).into_dimensionality::<Ix4>().unwrap();
         let (_, _, streams, time) = logits.dim();
         let special = case.param("special_value");
@@ -222,8 +203,8 @@ fn attempt(id: &str) -> Result<()> {
 
 #[test]
 fn what_the_peer_refuses_is_refused() {
-    let recorded = Recorded::read();
-    for case in recorded.of("error", 13) {
+    let recorded = read();
+    for case in of(&recorded, "error", 13) {
         let id = case.param("id").as_str().unwrap();
         // The peer stumbles over codes without frames (IndexError) where it takes any other number below that of its
         // pattern. Here no frames give fills, as any number does behind its last code.

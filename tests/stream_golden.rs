@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Tensors, json, recorded};
+use common::{Recorded, Tensors};
 use ndarray::{ArrayD, Axis};
 use roundelay::delay::{KyutaiLine, KyutaiOptions};
 use roundelay::{ErrorKind, FrameRate, Frames, Kind, Layout, Steps, Stream};
@@ -41,7 +41,7 @@ fn layout(params: &Value) -> Layout {
 
 fn options(params: &Value) -> KyutaiOptions {
     let out_of_sync = params["support_out_of_sync"].as_bool().unwrap();
-    KyutaiOptions { dep_q: number(&params["dep_q"]), out_of_sync, guidance: false }
+    KyutaiOptions { dep_q: Some(number(&params["dep_q"])), out_of_sync, guidance: false }
 }
 
 /// What was recorded of one run, and the line that must give the same.
@@ -142,22 +142,17 @@ impl<'a> Run<'a> {
     }
 }
 
-fn stream_files() -> (Vec<u8>, Vec<u8>) {
-    let json =
-        recorded("reference/moshi/stream.json", "beecc80e91ca08263ef2c90c4439889ce23c570eb8b104b6133e1fbf54b454d5");
-    let tensors = recorded(
-        "reference/moshi/stream.safetensors",
-        "6ff3701a4ee4358fcda0984f2de5002873fac653bcc7b45c7b57d9bb80f0c271",
-    );
-    (json, tensors)
+fn recorded() -> Recorded {
+    let cases = "beecc80e91ca08263ef2c90c4439889ce23c570eb8b104b6133e1fbf54b454d5";
+    Recorded::read("moshi/stream", [cases, "6ff3701a4ee4358fcda0984f2de5002873fac653bcc7b45c7b57d9bb80f0c271"])
 }
 
 #[test]
 fn moshi_stream() {
-    let (cases, tensors) = stream_files();
-    let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
+    let recorded = recorded();
+    let tensors = recorded.tensors();
     let (mut runs, mut checked) = (0, Checked::default());
-    for case in cases["cases"].as_array().unwrap() {
+    for case in recorded.all() {
         let mut run = Run::new(&tensors, case, number(&case["params"]["B"]));
         assert_eq!(run.line.user_streams(), number(&case["params"]["user_streams_needed"]), "{}", run.name());
         for s in 0..run.steps {
@@ -180,9 +175,8 @@ fn moshi_stream() {
 /// What the peer refuses, and that it drops extra streams of the user's from the end.
 #[test]
 fn moshi_stream_errors() {
-    let (cases, _) = stream_files();
-    let cases = json(&cases);
-    let case = cases["cases"].as_array().unwrap().iter().find(|case| case["name"] == "case07").unwrap();
+    let recorded = recorded();
+    let case = recorded.all().iter().find(|case| case["name"] == "case07").unwrap();
     let layout = layout(&case["params"]);
     let line = || KyutaiLine::<i64>::new(&layout, 1, options(&case["params"])).unwrap();
     let mut input = [0; 5];
@@ -196,12 +190,10 @@ fn moshi_stream_errors() {
 
 #[test]
 fn hf_moshi_lm_gen() {
-    let cases = recorded("reference/hf/hf.json", "e0021a2564942b3058bca05aa8a9343768b9493fe61cb5f0fcf7392f771c19f9");
-    let tensors =
-        recorded("reference/hf/hf.safetensors", "886c32df0dab960749505c799b9be75797329bf60a15f30ef35e0ce0ea280dec");
-    let (cases, tensors) = (json(&cases), Tensors::new(&tensors));
+    let recorded = common::published();
+    let tensors = recorded.tensors();
     let (mut runs, mut checked) = (0, Checked::default());
-    for case in cases["cases"].as_array().unwrap().iter().filter(|case| case["op"] == "moshi_lm_gen") {
+    for case in recorded.of("moshi_lm_gen") {
         let batch = number(&case["tensors"]["text"]["shape"][1]);
         let mut run = Run::new(&tensors, case, batch);
         (0..run.steps).for_each(|s| run.step(s, ["fed", "has_out"]));

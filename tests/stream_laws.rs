@@ -1,58 +1,19 @@
 //! Laws of the lines that take one column at a time: for every layout, length, schedule and content they give what
 //! the whole gives.
 
+mod common;
+
 use std::ops::Range;
 
+use common::strategies::{codes_of, extents, layouts_of};
 use ndarray::{Array2, Array3, Axis, concatenate, s};
 use proptest::prelude::*;
-use roundelay::delay::{Act, DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
-use roundelay::{Delay, ErrorKind, Extent, FrameRate, Frames, Kind, Layout, Sequencer, Start, Steps, Stream};
+use roundelay::delay::{Act, Bracket, DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
+use roundelay::token::ABSENT;
+use roundelay::{Delay, ErrorKind, Extent, Frames, Layout, Sequencer, Start, Steps, Stream};
 
 /// What no line ever gives: cells that hold it were not written.
 const UNTOUCHED: i64 = -77;
-
-/// Any layout of 1 to `streams` streams with delays of 0 to `delay` frames.
-fn layouts(streams: usize, delay: usize) -> impl Strategy<Value = Layout> {
-    let stream = (0..=delay, 1..3000u32, 0..5000u32, 0..5000u32);
-    prop::collection::vec(stream, 1..=streams).prop_map(|streams| {
-        let streams = streams.into_iter().enumerate().map(|(k, (delay, cardinality, initial, pad))| Stream {
-            name: format!("s{k}"),
-            kind: [Kind::Text, Kind::Semantic, Kind::Acoustic][k.min(2)],
-            speaker: "main".into(),
-            level: k.checked_sub(1),
-            cardinality,
-            delay,
-            initial,
-            pad,
-            end_pad: None,
-            bos: None,
-            eos: None,
-            phase: None,
-            trained: true,
-        });
-        Layout::new("any", FrameRate::new(25, 2).unwrap(), streams.collect()).unwrap()
-    })
-}
-
-fn extents() -> impl Strategy<Value = (Extent, Start)> {
-    let extent = prop_oneof![Just(Extent::Extend), Just(Extent::Truncate)];
-    (extent, prop_oneof![Just(Start::None), Just(Start::Initial)])
-}
-
-/// `[batch, stream, time]` with codes of each stream, and absent ones among them.
-fn codes(layout: &Layout, batch: usize, time: usize, seed: u64) -> Array3<i64> {
-    let mut state = seed;
-    let mut next = || {
-        // Any sequence that visits all codes will do: a 64-bit linear congruence.
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as i64
-    };
-    let shape = (batch, layout.streams().len(), time);
-    Array3::from_shape_fn(shape, |(_, k, _)| match next() % 10 {
-        0 => -1,
-        _ => next() % i64::from(layout.streams()[k].cardinality),
-    })
-}
 
 /// One column of a grid, row after row.
 fn column(grid: &Array3<i64>, t: usize) -> Vec<i64> {
@@ -110,12 +71,8 @@ impl Setting {
 }
 
 fn settings(streams: usize, delay: usize) -> impl Strategy<Value = Setting> {
-    (layouts(streams, delay), extents(), any::<bool>()).prop_map(|(layout, (extent, start), undelay)| Setting {
-        layout,
-        extent,
-        start,
-        undelay,
-    })
+    (layouts_of(1..=streams, 0..=delay), extents(), any::<bool>())
+        .prop_map(|(layout, (extent, start), undelay)| Setting { layout, extent, start, undelay })
 }
 
 impl std::fmt::Debug for Setting {
@@ -239,7 +196,7 @@ proptest! {
     fn steps_and_flushes_give_the_whole(
         setting in settings(40, 50), batch in 1..3usize, time in 0..=120usize, seed: u64,
     ) {
-        let from = codes(&setting.layout, batch, time, seed);
+        let from = codes_of(&setting.layout, batch, time, seed).0;
         let streams = from.len_of(Axis(1));
         let (mut line, mut given) = (setting.line(batch), Vec::new());
         let tail = line.tail();
@@ -264,7 +221,7 @@ proptest! {
         schedule in prop::collection::vec(prop::array::uniform3(0..12u8), 0..80),
         seed: u64,
     ) {
-        let from = codes(&setting.layout, 3, schedule.len(), seed);
+        let from = codes_of(&setting.layout, 3, schedule.len(), seed).0;
         let streams = from.len_of(Axis(1));
         let (mut line, mut lives) = (setting.line(3), vec![Life::default(); 3]);
         for (t, wanted) in schedule.iter().enumerate() {
@@ -288,7 +245,7 @@ proptest! {
         setting in settings(8, 12), parts in prop::collection::vec((any::<bool>(), 0..20usize), 1..6), seed: u64,
     ) {
         let time = parts.iter().map(|(_, len)| len).sum();
-        let from = codes(&setting.layout, 2, time, seed);
+        let from = codes_of(&setting.layout, 2, time, seed).0;
         let untouched = |len| Array3::from_elem((2, from.len_of(Axis(1)), len), UNTOUCHED);
         let (mut steps, mut line) = (setting.line(2), setting.line(2));
         let mut begin = 0;
@@ -317,9 +274,9 @@ proptest! {
     }
 
     #[test]
-    fn frames_come_back_from_the_other_line(layout in layouts(12, 20), initial: bool, time in 0..=60usize, seed: u64) {
+    fn frames_come_back_from_the_other_line(layout in layouts_of(1..=12, 0..=20), initial: bool, time in 0..=60usize, seed: u64) {
         let start = if initial { Start::Initial } else { Start::None };
-        let from = codes(&layout, 1, time, seed);
+        let from = codes_of(&layout, 1, time, seed).0;
         let mut there = DelayLine::new(&layout, Extent::Extend, start, 1).unwrap();
         let mut back = UndelayLine::new(&layout, Extent::Extend, start, 1, -1).unwrap();
         let (mut tokens, mut frame) = (vec![0; layout.streams().len()], vec![0; layout.streams().len()]);
@@ -339,13 +296,14 @@ proptest! {
     /// reads what training has as input, and gives the codes.
     #[test]
     fn kyutais_loop_reads_what_training_reads(
-        layout in layouts(8, 6), share in 0..=8usize, time in 1..=40usize, guidance: bool, seed: u64,
+        layout in layouts_of(1..=8, 0..=6), share in 0..=8usize, time in 1..=40usize, guidance: bool, seed: u64,
     ) {
         let streams = layout.streams().len();
         let dep_q = share.min(streams - 1);
-        let codes = codes(&layout, 2, time, seed);
+        // The loop refuses ungenerated tokens (-2) of a user: absent ones (-1) in their place.
+        let codes = codes_of(&layout, 2, time, seed).0.mapv(|code| code.max(ABSENT));
         let full = Delay::new(&layout, Extent::Truncate, Start::Initial).build(&Frames(codes.view())).unwrap().tokens.0;
-        let options = KyutaiOptions { dep_q, guidance, out_of_sync: false };
+        let options = KyutaiOptions { dep_q: Some(dep_q), guidance, out_of_sync: false };
         let mut line = KyutaiLine::new(&layout, 2, options).unwrap();
         let part = |grid: &Array3<i64>, streams: Range<usize>, t: usize| -> Vec<i64> {
             grid.slice(s![.., streams, t]).iter().copied().collect()
@@ -427,14 +385,19 @@ fn sizes_out_of_range_are_refused() {
     let undelay = UndelayLine::new(&delay_1(), Extent::Extend, Start::None, usize::MAX, 0u8);
     assert!(matches!(undelay.unwrap_err().kind(), ErrorKind::OverLimit { .. }));
     // A loop without a user keeps no columns of the user's, and is bounded all the same.
-    let kyutai = KyutaiLine::<i64>::new(&delay_1(), usize::MAX, KyutaiOptions { dep_q: 2, ..Default::default() });
+    let kyutai = KyutaiLine::<i64>::new(&delay_1(), usize::MAX, KyutaiOptions { dep_q: Some(2), ..Default::default() });
     assert!(matches!(kyutai.unwrap_err().kind(), ErrorKind::OverLimit { .. }));
 }
 
 #[test]
 fn kyutais_loop_refuses_calls_out_of_turn_and_layouts_it_does_not_know() {
-    let new = |layout: &Layout, dep_q| KyutaiLine::<i64>::new(layout, 1, KyutaiOptions { dep_q, ..Default::default() });
-    assert_eq!(new(&delay_1(), 3).unwrap_err().to_string(), "dep_q is 3, expected at most the 2 audio streams");
+    let new = |layout: &Layout, dep_q| {
+        KyutaiLine::<i64>::new(layout, 1, KyutaiOptions { dep_q: Some(dep_q), ..Default::default() })
+    };
+    for dep_q in [3, usize::MAX] {
+        let error = new(&delay_1(), dep_q).unwrap_err().to_string();
+        assert_eq!(error, format!("dep_q is {dep_q}, expected at most the 2 audio streams"));
+    }
     let audio_only = Layout::new("audio", delay_1().frame_rate(), delay_1().streams()[1..].to_vec()).unwrap();
     assert!(new(&audio_only, 1).unwrap_err().to_string().starts_with("stream main.0: kind is Semantic"));
 
@@ -443,7 +406,8 @@ fn kyutais_loop_refuses_calls_out_of_turn_and_layouts_it_does_not_know() {
     assert!(line.output(Steps(&[0]), Steps(&[0]), Frames(&mut frame)).is_err());
     assert!(line.input(Frames(&[2049]), Steps(&mut input)).is_err());
     line.input(Frames(&[2048]), Steps(&mut input)).unwrap();
-    assert!(line.input(Frames(&[0]), Steps(&mut input)).is_err());
+    let error = line.input(Frames(&[0]), Steps(&mut input)).unwrap_err().to_string();
+    assert!(error.ends_with("expected the step's output before it, or that it is abandoned"), "{error}");
     assert!(line.set_active(&[true]).is_err());
     assert!(line.reset(0).is_err());
     assert!(line.output(Steps(&[0]), Steps(&[0, 0]), Frames(&mut frame)).is_err());
@@ -454,8 +418,93 @@ fn kyutais_loop_refuses_calls_out_of_turn_and_layouts_it_does_not_know() {
 }
 
 #[test]
+fn kyutais_loop_generates_the_trained_audio_unless_told_otherwise() {
+    for (preset, dep_q, user) in [("moshi-7b", 8, 8), ("delay-1", 2, 0)] {
+        let layout = Layout::preset(preset).unwrap();
+        let line = KyutaiLine::<i64>::new(&layout, 1, KyutaiOptions::default()).unwrap();
+        assert_eq!((line.dep_q(), line.user_streams()), (dep_q, user), "{preset}");
+    }
+    let mut streams = delay_1().streams().to_vec();
+    streams[1].trained = false;
+    let layout = Layout::new("untrained", delay_1().frame_rate(), streams).unwrap();
+    let line = KyutaiLine::<i64>::new(&layout, 1, KyutaiOptions::default()).unwrap();
+    assert_eq!((line.dep_q(), line.user_streams()), (0, 2), "only those right after text count");
+}
+
+/// Steps that are begun in vain, once or twice and at any point, leave no trace in what is read and given afterwards.
+#[test]
+fn an_abandoned_step_leaves_no_trace() {
+    let layout = Layout::preset("moshi-7b").unwrap();
+    let streams = layout.streams().iter().cloned().map(|stream| Stream { delay: 3 * stream.delay, ..stream });
+    let layout = Layout::new("late", layout.frame_rate(), streams.collect()).unwrap();
+    let new = || KyutaiLine::<i64>::new(&layout, 2, KyutaiOptions::default()).unwrap();
+    let (mut smooth, mut failing) = (new(), new());
+    let mut abandoned = 0;
+    failing.abandon();
+    for s in 0..60 {
+        let user: Vec<i64> = (0..16).map(|k| 20 * s + k).collect();
+        let [mut expected, mut found] = [[0; 34]; 2];
+        for _ in 0..s % 3 {
+            failing.input(Frames(&[2047; 16]), Steps(&mut found)).unwrap();
+            failing.abandon();
+            abandoned += 1;
+        }
+        // The step behind one that was abandoned may be another row's alone.
+        let active = [true, s % 7 != 4];
+        for (line, input) in [(&mut smooth, &mut expected), (&mut failing, &mut found)] {
+            line.set_active(&active).unwrap();
+            line.input(Frames(&user), Steps(input)).unwrap();
+        }
+        assert_eq!(found, expected, "step {s}");
+        let [mut expected, mut found] = [[UNTOUCHED; 18]; 2];
+        for (line, frame) in [(&mut smooth, &mut expected), (&mut failing, &mut found)] {
+            line.output(Steps(&[s, s]), Steps(&user), Frames(frame)).unwrap();
+        }
+        assert_eq!(found, expected, "step {s}");
+        assert_eq!(failing.offsets(), smooth.offsets());
+    }
+    assert_eq!(abandoned, 60);
+    failing.input(Frames(&[0; 16]), Steps(&mut [0; 34])).unwrap();
+    failing.abandon();
+    failing.reset(1).unwrap();
+    assert_eq!(failing.offsets()[1], 0);
+}
+
+#[test]
+fn a_bracket_is_fed_as_columns_of_its_own() {
+    let higgs = Layout::preset("higgs-v2").unwrap();
+    // Higgs has the same ids for begin and head, end and tail: ids of their own show which is which.
+    let apart = higgs.streams().iter().map(|stream| Stream { bos: Some(1030), eos: Some(1031), ..stream.clone() });
+    let apart = Layout::new("apart", higgs.frame_rate(), apart.collect()).unwrap();
+    for (layout, [bos, eos]) in [(higgs, [1024, 1025]), (apart, [1030, 1031])] {
+        for start in [Start::None, Start::Initial] {
+            let codes = codes_of(&layout, 1, 5, 9);
+            let id = |id| Array3::from_elem((1, 8, 1), id);
+            let fed = concatenate![Axis(2), id(bos), codes.0, id(eos)];
+            let delay = Delay::new(&layout, Extent::Extend, start).bracketed(&layout, Bracket::BOTH).unwrap();
+            let built = delay.build(&codes).unwrap().tokens.0;
+            let setting = Setting { layout: layout.clone(), extent: Extent::Extend, start, undelay: false };
+            let mut line = setting.line(1);
+            let mut given = vec![vec![UNTOUCHED; 8]; 7 + line.tail()];
+            for (t, to) in given.iter_mut().enumerate() {
+                match t < 7 {
+                    true => line.step(&column(&fed, t), to),
+                    false => line.flush(to).unwrap(),
+                }
+            }
+            assert_eq!(grid(&given, 1, 8), built);
+
+            let mut back = Setting { undelay: true, ..setting }.line(1);
+            let mut frames = vec![vec![UNTOUCHED; 8]; given.len()];
+            given.iter().zip(&mut frames).for_each(|(from, to)| back.step(from, to));
+            assert_eq!(grid(&frames[given.len() - 7..], 1, 8), fed);
+        }
+    }
+}
+
+#[test]
 fn a_reset_makes_a_row_of_kyutais_loop_active() {
-    let options = KyutaiOptions { dep_q: 2, out_of_sync: true, ..Default::default() };
+    let options = KyutaiOptions { dep_q: Some(2), out_of_sync: true, ..Default::default() };
     let mut line = KyutaiLine::<i64>::new(&delay_1(), 2, options).unwrap();
     line.set_active(&[false, false]).unwrap();
     line.reset(1).unwrap();

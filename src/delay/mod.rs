@@ -25,7 +25,7 @@ pub use plan::Plan;
 pub use run::{Bracket, Fills, Run, Runs};
 pub(crate) use run::{Tracks, place};
 pub use sequencer::{Built, Sequencer, Undone};
-pub(crate) use sequencer::{check_shape, fills_as};
+pub(crate) use sequencer::{check_shape, check_streams, ends, fills_as, misfit};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::{Layout, Stream};
@@ -132,7 +132,11 @@ impl Sequencer for Delay {
     }
 
     fn steps(&self, frames: usize) -> Result<usize> {
-        Ok(frames + self.overhead())
+        let most = usize::MAX - self.overhead();
+        match frames <= most {
+            true => Ok(frames + self.overhead()),
+            false => Err(Error::over_limit("number of frames", frames, most)),
+        }
     }
 
     fn frames(&self, steps: usize) -> Result<usize> {
@@ -224,6 +228,12 @@ mod tests {
         let built = delay.build(&codes).unwrap();
         assert_eq!(built.tokens.0, arr2(&[[7, 11, 8, 3], [2048, 7, 21, 8], [2048, 7, 31, 8]]));
         assert_eq!(delay.labels(&codes, -100).unwrap().0.row(1).to_vec(), [-100, -100, 21, 8]);
+        let open = Frames(arr2(&[[11], [-2], [-1]]));
+        assert_eq!(
+            delay.labels(&open, -100).unwrap().0.row(1).to_vec(),
+            [-100; 4],
+            "open and absent codes are no labels"
+        );
         assert_eq!(delay.undo(&built.tokens, -1).unwrap().codes, codes);
         let plain = Layout::preset("delay-1").unwrap();
         let error = Delay::new(&plain, Extent::Extend, Start::None).bracketed(&plain, Bracket::BOTH).unwrap_err();
@@ -279,6 +289,7 @@ mod tests {
     fn short_sequences_are_refused() {
         let error = delay(Extent::Extend, Start::Initial).undo(&Steps(Array2::<i64>::zeros((3, 1))), -1).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::TooShort { found: 1, expected: 2 }));
+        assert!(delay(Extent::Extend, Start::None).steps(usize::MAX).is_err());
         let delay = delay(Extent::Truncate, Start::None);
         assert_eq!(delay.undo(&Steps(Array2::<i64>::zeros((3, 0))), -1).unwrap().codes.0.dim(), (3, 0));
     }

@@ -17,6 +17,16 @@ use crate::stream::Layout;
 /// Codes may be shorter than what it was made for: the sequence keeps its length. So may sequences: what they do not
 /// reach comes back as the fill.
 ///
+/// ```text
+/// flatten, made for 3 frames           undone
+/// a0 a1     ->   a0  p a1  p  p  p     a0 a1  p      true true true
+/// b0 b1           i b0  p b1  p  p     b0 b1  p      true true true
+/// ```
+/// Undo is the inverse of build for exactly as many frames as the plan was made for. A sequence does not tell how many
+/// it was built from, so undo always gives the plan's number. Behind shorter codes, what stands where the others would
+/// have been, fills and the end of a bracket, comes back as codes that the mask calls known. Whoever builds fewer takes
+/// the first so many columns of what is undone, or makes a plan for that number.
+///
 /// # Examples
 /// ```
 /// use ndarray::arr2;
@@ -168,7 +178,10 @@ impl Sequencer for Plan {
         self.streams.len()
     }
 
-    /// As many for any number of frames up to that of the plan.
+    /// As many for any number of frames up to that of the plan: the length does not tell how many there were.
+    ///
+    /// # Errors
+    /// `Invalid` for more frames than the plan was made for, its bracket not counted.
     fn steps(&self, frames: usize) -> Result<usize> {
         let most = self.most_frames();
         match frames <= most {
@@ -177,7 +190,11 @@ impl Sequencer for Plan {
         }
     }
 
-    /// Those that the plan was made for.
+    /// Those that the plan was made for, whatever the length and however many the sequence was built from. Of a
+    /// sequence of fewer, only so many of the first columns of [`undo`](Sequencer::undo) are codes.
+    ///
+    /// # Errors
+    /// `Invalid` for more steps than the plan has.
     fn frames(&self, steps: usize) -> Result<usize> {
         match steps <= self.longest {
             true => Ok(self.most_frames()),
@@ -238,7 +255,7 @@ fn extend(runs: &mut Vec<Run>, step: usize, column: usize) {
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, arr2};
+    use ndarray::{Array2, arr2, s};
 
     use super::*;
     use crate::stream::{Frames, Steps};
@@ -297,6 +314,25 @@ mod tests {
         let undone = plan("flatten", 2, 2).undo(&Steps(arr2(&[[10, 8, 11], [7, 20, 8]])), -1).unwrap();
         assert_eq!(undone.codes.0, arr2(&[[10, 11], [20, -1]]));
         assert_eq!(undone.mask.0, arr2(&[[true, true], [true, false]]));
+    }
+
+    #[test]
+    fn shorter_codes_come_back_in_the_first_columns() {
+        let codes = Frames(arr2(&[[10, 11], [20, 21]]));
+        let short = plan("flatten", 2, 3);
+        let undone = short.undo(&short.build(&codes).unwrap().tokens, -1).unwrap();
+        assert_eq!(undone.codes.0, arr2(&[[10, 11, 9], [20, 21, 9]]));
+        assert!(undone.mask.0.iter().all(|&known| known));
+
+        let layout = Layout::preset("higgs-v2").unwrap();
+        let pattern: Pattern = "coarse-first".parse().unwrap();
+        let short = pattern.plan(&layout, 6, Extent::Extend, Start::None).unwrap();
+        let short = short.bracketed(&layout, Bracket::BOTH).unwrap();
+        let codes = Frames(Array2::from_shape_fn((8, 2), |(k, t)| (10 * k + t) as i64));
+        let undone = short.undo(&short.build(&codes).unwrap().tokens, -1).unwrap();
+        assert_eq!(undone.codes.0.slice(s![.., ..2]), codes.0);
+        assert_eq!(undone.codes.0.slice(s![.., 2..]), Array2::from_elem((8, 2), 1025));
+        assert!(undone.mask.0.iter().all(|&known| known));
     }
 
     #[test]

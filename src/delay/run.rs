@@ -114,16 +114,6 @@ impl<A: Copy> Fills<A> {
 }
 
 impl Run {
-    /// What is left of the run in a window of steps, and of its columns below `columns`.
-    fn cut(self, window: &Range<usize>, columns: usize) -> Run {
-        let columns_in = |steps: usize| steps.div_ceil(self.stride);
-        let passed = columns_in(window.start.saturating_sub(self.step)).min(self.len);
-        let step = (self.step + passed * self.stride).saturating_sub(window.start).min(window.len());
-        let column = (self.column + passed).min(columns);
-        let room = columns_in(window.len() - step).min(columns - column);
-        Run { step, column, len: (self.len - passed).min(room), stride: self.stride }
-    }
-
     /// The step behind the last one.
     fn end(self) -> usize {
         self.step + self.len.saturating_sub(1) * self.stride + usize::from(self.len > 0)
@@ -133,7 +123,8 @@ impl Run {
 /// A run in a window of a sequence, apart from its bracket's columns.
 #[derive(Debug, Clone)]
 pub(crate) struct Piece {
-    /// Steps from the first column to the last, which lie behind those of the piece before.
+    /// Steps from the first column to the last, which lie behind those of the piece before; to the window's borders
+    /// where the run goes on beyond them.
     steps: Range<usize>,
     /// Step of the first code.
     step: usize,
@@ -146,8 +137,21 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    fn new(run: Run, bracket: Bracket, columns: usize) -> Self {
-        let steps = run.step..run.end();
+    /// What is left of a run in a window of steps, and of its columns below `columns`.
+    fn cut(run: Run, window: &Range<usize>, bracket: Bracket, columns: usize) -> Self {
+        let columns_in = |steps: usize| steps.div_ceil(run.stride);
+        let passed = columns_in(window.start.saturating_sub(run.step)).min(run.len);
+        let step = (run.step + passed * run.stride).saturating_sub(window.start).min(window.len());
+        let column = (run.column + passed).min(columns);
+        let left = (run.len - passed).min(columns - column);
+        let room = columns_in(window.len() - step);
+        let run = Run { step, column, len: left.min(room), stride: run.stride };
+        let first = if passed > 0 { 0 } else { step };
+        let steps = first..if left > room { window.len() } else { run.end() };
+        Piece::of(run, steps, bracket, columns)
+    }
+
+    fn of(run: Run, steps: Range<usize>, bracket: Bracket, columns: usize) -> Self {
         let bos = (bracket.bos && run.len > 0 && run.column == 0).then_some(run.step);
         let eos = (bracket.eos && run.len > 0 && run.column + run.len == columns).then(|| run.end() - 1);
         let inside = run.len - usize::from(bos.is_some()) - usize::from(eos.is_some());
@@ -173,8 +177,8 @@ impl Tracks {
         let columns = bracket.columns(frames);
         let mut tracks = Tracks { pieces: Vec::with_capacity(streams), ends: Vec::with_capacity(streams) };
         for k in 0..streams {
-            let runs = sequencer.runs(k, frames).map(|run| run.cut(&window, columns));
-            tracks.pieces.extend(runs.map(|run| Piece::new(run, bracket, columns)));
+            let pieces = sequencer.runs(k, frames).map(|run| Piece::cut(run, &window, bracket, columns));
+            tracks.pieces.extend(pieces);
             tracks.ends.push(tracks.pieces.len());
         }
         tracks

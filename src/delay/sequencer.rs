@@ -1,12 +1,14 @@
 //! What every layout of frames as steps can do, however it was made.
 
-use ndarray::{Array, ArrayBase, ArrayViewMut, Axis, Data, Dimension};
+use std::cell::Cell;
+
+use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, Axis, Data, Dimension};
 
 use super::run::{Bracket, Fills, Runs, Tracks, place, take};
 use crate::error::{Error, ErrorKind, Result};
 use crate::stream::rows::{alike, each_row};
 use crate::stream::{Frames, Steps, batched, batched_mut};
-use crate::token::{ABSENT, Token, widen, widens};
+use crate::token::{Token, convert};
 
 /// Lays frames out as steps, and takes them back.
 ///
@@ -29,6 +31,8 @@ pub trait Sequencer {
     fn frames(&self, steps: usize) -> Result<usize>;
 
     /// Where stream `k`'s columns lie, in ascending steps and columns. Runs may reach past the sequence's end.
+    ///
+    /// What this promises is relied on: runs that overlap, go back or have no stride make the other methods panic.
     ///
     /// # Panics
     /// If there is no stream `k`.
@@ -87,22 +91,18 @@ pub trait Sequencer {
         check_shape("tokens", &shape, &tokens.0)?;
         let mask = mask.map(|mask| mask.0);
         mask.iter().try_for_each(|mask| check_shape("mask", &shape, mask))?;
-        if !widens::<A, B>() {
-            let built = self.build(&Frames(codes.0.mapv(Into::<i64>::into)))?;
-            narrow(&built.tokens.0, tokens.0)?;
-            mask.into_iter().for_each(|mut mask| mask.assign(&built.mask.0));
-            return Ok(());
-        }
         let fills = fills_as::<B>(self)?;
         let (codes, tokens) = (batched(&codes.0)?, batched_mut(tokens.0)?);
         let tracks = Tracks::new(self, codes.len_of(TIME), 0..tokens.len_of(TIME));
-        each_row(codes, tokens, |k, codes, steps| place(tracks.of(k), codes, steps, &fills[k], widen));
+        let whole = Cell::new(true);
+        let write = |codes: &[A], to: &mut [B]| whole.set(whole.get() & convert(codes, to));
+        each_row(codes, tokens, |k, codes, steps| place(tracks.of(k), codes, steps, &fills[k], write));
         if let Some(mask) = mask {
             alike(codes, batched_mut(mask)?, |k, codes, steps| {
                 place(tracks.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
             });
         }
-        Ok(())
+        if whole.get() { Ok(()) } else { Err(misfit::<A, B>(codes)) }
     }
 
     /// Lays out anything that has one value a code, such as weights; `fills` gives those of a stream's index.
@@ -129,21 +129,33 @@ pub trait Sequencer {
 
     /// What the loss may look at: the codes and each stream's end where there is one; `ignore` everywhere else.
     ///
+    /// Absent and ungenerated tokens are ignored, and so is the end of a stream whose last code is one: it has not been
+    /// seen to end.
+    ///
     /// # Errors
-    /// As [`Sequencer::build`], for `ignore` as a fill.
+    /// `StreamCount`, or `Invalid` for the number of axes.
     fn labels<A: Token, S, D>(&self, codes: &Frames<ArrayBase<S, D>>, ignore: i64) -> Result<Steps<Array<i64, D>>>
     where
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let ids = Frames(codes.0.mapv(|code| if code.into() == ABSENT { ignore } else { code.into() }));
-        self.shift(&ids, |k| Fills { eos: self.fills(k).eos, ..Fills::all(ignore) })
+        let mut labels = Array::zeros(shape_in_steps(self, &codes.0)?);
+        let (grid, view) = (batched(&codes.0)?, batched_mut(labels.view_mut())?);
+        let tracks = Tracks::new(self, grid.len_of(TIME), 0..view.len_of(TIME));
+        each_row(grid, view, |k, codes, steps| {
+            let eos = if ends(codes) { self.fills(k).eos } else { ignore };
+            place(tracks.of(k), codes, steps, &Fills { eos, ..Fills::all(ignore) }, |codes, labels| {
+                let label = |code: i64| if code < 0 { ignore } else { code };
+                labels.iter_mut().zip(codes).for_each(|(to, &code)| *to = label(code.into()));
+            });
+        });
+        Ok(Steps(labels))
     }
 
     /// Takes codes out of a sequence again: the exact inverse of [`Sequencer::build`].
     ///
     /// Looks only at positions and passes ids through. Codes that the sequence does not hold come back as `fill`
-    /// ([`ABSENT`] unless there is a reason).
+    /// ([`ABSENT`](crate::token::ABSENT) unless there is a reason).
     ///
     /// # Shapes
     /// `tokens` is `[stream, time]` or `[batch, stream, time]` over S steps; both results are the same over
@@ -181,21 +193,21 @@ pub trait Sequencer {
         check_shape("codes", &shape, &codes.0)?;
         let mask = mask.map(|mask| mask.0);
         mask.iter().try_for_each(|mask| check_shape("mask", &shape, mask))?;
-        if !widens::<A, B>() {
-            let undone = self.undo(&Steps(tokens.0.mapv(Into::<i64>::into)), fill.into())?;
-            narrow(&undone.codes.0, codes.0)?;
-            mask.into_iter().for_each(|mut mask| mask.assign(&undone.mask.0));
-            return Ok(());
-        }
-        let (tokens, codes) = (batched(&tokens.0)?, batched_mut(codes.0)?);
-        let tracks = Tracks::new(self, codes.len_of(TIME), 0..tokens.len_of(TIME));
-        each_row(tokens, codes, |k, steps, codes| take(tracks.of(k), steps, codes, 1, fill, widen));
+        let (grid, codes) = (batched(&tokens.0)?, batched_mut(codes.0)?);
+        let tracks = Tracks::new(self, codes.len_of(TIME), 0..grid.len_of(TIME));
+        let whole = Cell::new(true);
+        let write = |steps: &[A], to: &mut [B]| whole.set(whole.get() & convert(steps, to));
+        each_row(grid, codes, |k, steps, codes| take(tracks.of(k), steps, codes, 1, fill, write));
         if let Some(mask) = mask {
-            alike(tokens, batched_mut(mask)?, |k, steps, known| {
+            alike(grid, batched_mut(mask)?, |k, steps, known| {
                 take(tracks.of(k), steps, known, 1, false, |_, known| known.fill(true));
             });
         }
-        Ok(())
+        match whole.get() {
+            true => Ok(()),
+            // Only what was taken counts: a sequence's fills may be of any size.
+            false => Err(misfit::<A, B>(batched(&self.undo(tokens, A::wrap(fill.into()))?.codes.0)?)),
+        }
     }
 
     /// Takes out of a sequence anything that has one value or one row of values a token, such as logits.
@@ -247,7 +259,7 @@ pub trait Sequencer {
     /// # Panics
     /// If there is no stream `k`.
     fn step_of(&self, k: usize, t: usize, frames: usize) -> Result<Option<usize>> {
-        let (column, steps) = (t + usize::from(self.bracket().bos), self.steps(frames)?);
+        let (column, steps) = (t.saturating_add(self.bracket().bos.into()), self.steps(frames)?);
         let run = self.runs(k, frames).find(|run| (run.column..run.column + run.len).contains(&column));
         Ok(run.map(|run| run.step + (column - run.column) * run.stride).filter(|&step| t < frames && step < steps))
     }
@@ -279,13 +291,16 @@ pub(crate) fn fills_as<B: Token>(sequencer: &(impl Sequencer + ?Sized)) -> Resul
     (0..sequencer.stream_count()).map(|k| sequencer.fills(k).try_map(|id| fit(k, id))).collect()
 }
 
-/// Copies ids to a type that may not hold them all.
-fn narrow<B: Token, D: Dimension>(ids: &Array<i64, D>, to: ArrayViewMut<B, D>) -> Result<()> {
-    for ((index, &id), cell) in batched(ids)?.indexed_iter().zip(batched_mut(to)?) {
-        let misfit = |_| Error::invalid("token", id, format!("an id that fits {}", B::NAME));
-        *cell = B::try_from(id).map_err(|e| misfit(e).in_stream(index.1).at_frame(index.2))?;
-    }
-    Ok(())
+/// Whether a row's end belongs to it: where the last code is absent, nobody has heard it end.
+pub(crate) fn ends<A: Token>(codes: &[A]) -> bool {
+    codes.last().is_none_or(|&code| code.into() >= 0)
+}
+
+/// The first id that does not fit, of which there is one.
+pub(crate) fn misfit<A: Token, B: Token>(grid: ArrayView3<A>) -> Error {
+    let mut cells = grid.indexed_iter().map(|(index, &id)| (index, id.into()));
+    let ((_, k, t), id) = cells.find(|&(_, id)| B::try_from(id).is_err()).expect("one did not fit");
+    Error::invalid("token", id, format!("an id that fits {}", B::NAME)).in_stream(k).at_frame(t)
 }
 
 /// The shape of a grid of frames once it is laid out.

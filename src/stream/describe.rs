@@ -6,6 +6,7 @@
 //!          0  8  9 10      levels 1 to 3 trail by 8 to 10 frames, 640 ms to 800 ms, 1 frame more at each
 //! ```
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use crate::stream::{Kind, Layout, Stream};
@@ -13,7 +14,8 @@ use crate::units::{FrameRate, Seconds};
 
 impl Layout {
     /// The delays against the least one, then what lies in the data: the shift between text and audio, and silence in
-    /// front. One line each; a speaker is named only where speakers differ, a phase as `level.phase`.
+    /// front; last the options that a layout with phases, or with `bos` or `eos` in every stream, is made for. One
+    /// line each; a speaker is named only where speakers differ, a phase as `level.phase`.
     ///
     /// # Examples
     /// ```
@@ -31,6 +33,8 @@ impl Layout {
         lines.extend(lag.map(|lag| describe_lag(lag, self.frame_rate())));
         let silence = self.silence_prefix().filter(|length| *length != Seconds::ZERO);
         lines.extend(silence.map(|length| format!("{length} s of silence in front, in the data")));
+        lines.extend(describe_rates(self.streams()));
+        lines.extend(describe_brackets(self.streams()));
         lines
     }
 
@@ -157,6 +161,40 @@ fn describe_lag(lag: Seconds, rate: FrameRate) -> String {
     format!("text {} audio by {length} s, {frames}, in the data", if leads { "leads" } else { "trails" })
 }
 
+/// Levels of which a frame holds several codes.
+fn describe_rates(streams: &[Stream]) -> Option<String> {
+    let mut phases: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (level, stream) in streams.iter().filter_map(|stream| Some((stream.level?, stream))) {
+        phases.entry(level).or_default().insert(stream.phase.unwrap_or(0));
+    }
+    let fast: Vec<_> = phases.iter().filter(|(_, phases)| phases.len() > 1).collect();
+    let ((level, phases), others) = fast.split_first()?;
+    let others: String =
+        others.iter().map(|(level, phases)| format!(", level {level} {} times", phases.len())).collect();
+    let n = phases.len();
+    Some(format!(
+        "level {level} runs {n} times as fast{others}: --pattern multi-rate puts the codes in the order of time"
+    ))
+}
+
+/// Ids that every stream has at its ends.
+fn describe_brackets(streams: &[Stream]) -> Option<String> {
+    let said = |verb: &str, id: fn(&Stream) -> Option<u32>| {
+        let ids: Option<Vec<u32>> = streams.iter().map(id).collect();
+        ids.map(|ids| match ids.iter().all(|id| *id == ids[0]) {
+            true => format!("{verb} with {}", ids[0]),
+            false => format!("{verb} with an id of its own"),
+        })
+    };
+    let (words, option) = match (said("begin", |stream| stream.bos), said("end", |stream| stream.eos)) {
+        (Some(begin), Some(end)) => (format!("{begin} and {end}"), "both"),
+        (Some(begin), None) => (begin, "bos"),
+        (None, Some(end)) => (end, "eos"),
+        (None, None) => return None,
+    };
+    Some(format!("every stream may {words}: --bracket {option}"))
+}
+
 /// Frames and how long they last: `1 frame, 80 ms`.
 fn length(count: usize, rate: FrameRate) -> String {
     format!("{}, {}", frames(count), duration(count, rate))
@@ -233,9 +271,28 @@ mod tests {
             [
                 "levels 2.0 to 2.1 trail by 1 frame, 85.3 ms",
                 "level 2.2 trails by 2 frames, 170.7 ms",
-                "level 2.3 trails by 1 frame, 85.3 ms"
+                "level 2.3 trails by 1 frame, 85.3 ms",
+                "level 1 runs 2 times as fast, level 2 4 times: --pattern multi-rate puts the codes in the order of time"
             ]
         );
+    }
+
+    #[test]
+    fn brackets_are_said_where_every_stream_has_them() {
+        let described = |ids: [(Option<u32>, Option<u32>); 3]| {
+            let preset = Layout::preset("delay-1").unwrap();
+            let mut streams = preset.streams().to_vec();
+            streams.iter_mut().zip(ids).for_each(|(stream, (bos, eos))| (stream.bos, stream.eos) = (bos, eos));
+            Layout::new("any", preset.frame_rate(), streams).unwrap().describe().split_off(1)
+        };
+        let (one, two) = (Some(1), Some(2));
+        assert_eq!(described([(one, two); 3]), ["every stream may begin with 1 and end with 2: --bracket both"]);
+        assert_eq!(described([(one, two), (one, None), (one, two)]), ["every stream may begin with 1: --bracket bos"]);
+        assert_eq!(
+            described([(one, one), (one, two), (None, two)]),
+            ["every stream may end with an id of its own: --bracket eos"]
+        );
+        assert!(described([(one, None), (None, two), (one, two)]).is_empty());
     }
 
     #[test]

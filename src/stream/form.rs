@@ -6,8 +6,10 @@
 //! ```
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::de::{self, Deserializer, IgnoredAny, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -43,7 +45,7 @@ impl Layout {
             streams: Option<IgnoredAny>,
             delays: Option<IgnoredAny>,
         }
-        let fields: Fields = parse(text)?;
+        let Object(fields) = parse::<Object<Fields>>(text)?;
         match fields.streams.is_none() && fields.delays.is_some() {
             true => Self::from_kyutai_json(text, None),
             false => Self::from_json(text),
@@ -79,10 +81,35 @@ pub(super) fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> std::result
     number.get().parse().map(Some).map_err(de::Error::custom)
 }
 
+/// What is read by field, never by place: a derived reader takes a list as well.
+pub(super) struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = Object<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object, as {\"key\": value}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<Object<T>, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+    }
+}
+
 /// A layout as it is written.
+pub(super) type LayoutForm = Object<LayoutFields>;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LayoutForm {
+pub(super) struct LayoutFields {
     name: String,
     source: Option<String>,
     frame_rate: FrameRate,
@@ -90,7 +117,7 @@ pub(super) struct LayoutForm {
     text_lag: Option<Seconds>,
     #[serde(default, deserialize_with = "seconds")]
     silence_prefix: Option<Seconds>,
-    streams: Vec<StreamForm>,
+    streams: Vec<Object<StreamForm>>,
 }
 
 #[derive(Deserialize)]
@@ -114,9 +141,9 @@ struct StreamForm {
 impl TryFrom<LayoutForm> for Layout {
     type Error = Error;
 
-    fn try_from(form: LayoutForm) -> Result<Self> {
-        let LayoutForm { name, source, frame_rate, text_lag, silence_prefix, streams } = form;
-        let streams = streams.into_iter().map(|stream| stream.at(frame_rate)).collect::<Result<_>>()?;
+    fn try_from(Object(fields): LayoutForm) -> Result<Self> {
+        let LayoutFields { name, source, frame_rate, text_lag, silence_prefix, streams } = fields;
+        let streams = streams.into_iter().map(|Object(stream)| stream.at(frame_rate)).collect::<Result<_>>()?;
         Unchecked { name, source, frame_rate, text_lag, silence_prefix, streams }.try_into()
     }
 }
@@ -185,8 +212,10 @@ impl Visitor<'_> for DelayVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<DelayForm, E> {
         let number = text.strip_suffix('s').map(str::trim_ascii_end);
-        let time = number.and_then(|number| number.parse().ok());
-        time.map(DelayForm::Seconds).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        let number = number.filter(|number| number.parse::<Seconds>().is_ok());
+        let number = number.ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))?;
+        // Digits too small to be kept would make a time between two frames pass for a whole one.
+        Seconds::exact(number).map(DelayForm::Seconds).map_err(E::custom)
     }
 }
 
@@ -232,6 +261,9 @@ mod tests {
         for wrong in ["\"0.08\"", "\"80 ms\"", "\"s\"", "0.08", "-1", "null", "[1]"] {
             assert!(refusal(wrong).contains("a delay in frames, as 1, or in seconds, as \"0.08 s\""), "{wrong}");
         }
+        for long in ["1e-1000", "-1e-1000", "0.08000000000000000000000001"] {
+            assert!(refusal(&format!("\"{long} s\"")).contains("expected at most 24 decimals"), "{long}");
+        }
         let third = Layout::preset("parler-tts").unwrap().to_json().replace("\"delay\":8", "\"delay\":\"0.1 s\"");
         let error = Layout::from_json(&third).unwrap_err().to_string();
         assert!(error.contains("8 (about 0.092880 s) or 9 (about 0.104490 s)"), "{error}");
@@ -245,6 +277,30 @@ mod tests {
         let layout = Layout::from_json(&text).unwrap();
         assert_eq!(layout.to_json(), text);
         assert!(Layout::from_json(&text.replace(lag, "\"1\"")).is_err());
+    }
+
+    #[test]
+    fn any_rate_prints_and_reads_back() {
+        let streams = Layout::preset("delay-1").unwrap().streams().to_vec();
+        for (frames, seconds) in [(50, 3), (12, 1), (1, 999), (44_100, 512), (16_777_213, 16_777_216)] {
+            let layout = Layout::new("any", FrameRate::new(frames, seconds).unwrap(), streams.clone()).unwrap();
+            assert_eq!(Layout::from_json(&layout.to_json()).unwrap(), layout, "{frames}/{seconds}");
+        }
+    }
+
+    #[test]
+    fn lists_are_no_layouts() {
+        let list =
+            r#"["n", null, 12.5, null, null, [["a", "text", "m", null, 1, 0, 0, 0, null, null, null, null, true]]]"#;
+        let expected = "invalid type: sequence, expected an object, as {\"key\": value}";
+        let stream = r#"{"name": "n", "frame_rate": 12.5, "streams": [["a", "text", "m", null, 1, 0, 0, 0, null, null, null, null, true]]}"#;
+        for text in [list, stream] {
+            for error in [Layout::from_json(text).unwrap_err(), Layout::read(text).unwrap_err()] {
+                assert!(error.to_string().contains(expected), "{error}");
+                assert_eq!(error.position().line, Some(1));
+            }
+            assert!(serde_json::from_str::<Layout>(text).unwrap_err().to_string().contains(expected));
+        }
     }
 
     #[test]

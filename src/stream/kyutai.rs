@@ -8,7 +8,7 @@
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::stream::form::{parse, seconds};
+use crate::stream::form::{Object, parse, seconds};
 use crate::stream::layout::Unchecked;
 use crate::stream::{Kind, Layout, Stream};
 use crate::units::{FrameRate, Seconds};
@@ -31,8 +31,8 @@ struct Config {
     existing_text_padding_id: Option<u32>,
     existing_text_end_padding_id: Option<u32>,
     model_type: Option<String>,
-    stt_config: Option<Stt>,
-    tts_config: Option<Tts>,
+    stt_config: Option<Object<Stt>>,
+    tts_config: Option<Object<Tts>>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ impl Layout {
     /// # Source
     /// moshi `models/loaders.py`, `models/lm.py` and `models/tts.py`.
     pub fn from_kyutai_json(text: &str, text_card: Option<u32>) -> Result<Self> {
-        let config: Config = parse(text)?;
+        let Object(config) = parse::<Object<Config>>(text)?;
         let text_card = config.text_card.or(text_card).ok_or_else(no_text_card)?;
         let model = config.model()?;
         let (text_delay, audio_delays) = config.delays()?;
@@ -162,7 +162,7 @@ impl Config {
         let starts_again = front == back && front.first() < front.last();
         let two = match model {
             Model::Stt => false,
-            Model::Tts => self.tts_config.as_ref().and_then(|tts| tts.multistream).unwrap_or(false),
+            Model::Tts => self.tts_config.as_ref().and_then(|Object(tts)| tts.multistream).unwrap_or(false),
             _ if dep_q == n_q => starts_again,
             _ if Some(n_q) == dep_q.checked_mul(2) => true,
             _ => {
@@ -216,7 +216,8 @@ impl Config {
     }
 
     fn layout(&self, model: Model, streams: Vec<Stream>) -> Result<Layout> {
-        let (stt, tts) = (self.stt_config.as_ref(), self.tts_config.as_ref());
+        let stt = self.stt_config.as_ref().map(|Object(stt)| stt);
+        let tts = self.tts_config.as_ref().map(|Object(tts)| tts);
         let (text_lag, silence_prefix) = match model {
             Model::Moshi | Model::Hibiki => (None, None),
             Model::Stt => {
@@ -270,6 +271,11 @@ mod tests {
         assert_eq!(refusal(odd), "n_q is 1, expected an even number, for two speakers");
         let missing = Layout::from_kyutai_json(r#"{"delays": [0]}"#, None).unwrap_err().to_string();
         assert!(missing.starts_with("text_card is missing"), "{missing}");
+        let silence = r#"{"delays": [0], "model_type": "stt", "stt_config": {"audio_silence_prefix_seconds": -1}}"#;
+        assert_eq!(refusal(silence), "silence_prefix is -1 s, expected 0 s or more");
+        for list in ["[[0]]", r#"{"delays": [0], "model_type": "stt", "stt_config": [0.5, 1]}"#] {
+            assert!(refusal(list).contains("expected an object"), "{list}");
+        }
         assert_eq!(read("{\n\"delays\": [0, -1]}").unwrap_err().position().line, Some(2));
     }
 

@@ -16,8 +16,8 @@ use crate::token::{ABSENT, Token, UNGENERATED};
 use crate::units::{FrameRate, Seconds};
 
 /// Streams in one layout, and frames of delay: bounds on what a file can make us allocate.
-const MAX_STREAMS: usize = 1024;
-const MAX_DELAY: usize = 1 << 16;
+pub(crate) const MAX_STREAMS: usize = 1024;
+pub(crate) const MAX_DELAY: usize = 1 << 16;
 
 /// What a stream's tokens stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -204,11 +204,24 @@ impl TryFrom<Unchecked> for Layout {
         if streams.is_empty() || streams.len() > MAX_STREAMS {
             return Err(Error::invalid("number of streams", streams.len(), format!("1 to {MAX_STREAMS}")));
         }
+        check_times(&layout)?;
         for (k, stream) in streams.iter().enumerate() {
             check_stream(stream).map_err(|e| e.in_stream(label(stream, k)))?;
             check_unlike(stream, &streams[..k]).map_err(|e| e.in_stream(label(stream, k)))?;
         }
         Ok(Layout(layout))
+    }
+}
+
+/// Checks what all streams share.
+fn check_times(layout: &Unchecked) -> Result<()> {
+    let rate = layout.frame_rate;
+    if rate.floor(Seconds::of_samples(1000, 1)) < 1 || rate.ceil(Seconds::of_samples(1, 1)) > 1_000_000 {
+        return Err(Error::invalid("frame rate", rate, "0.001 to 1000000 frames a second"));
+    }
+    match layout.silence_prefix.filter(|length| *length < Seconds::ZERO) {
+        Some(length) => Err(Error::invalid("silence_prefix", format!("{length} s"), "0 s or more")),
+        None => Ok(()),
     }
 }
 
@@ -298,6 +311,21 @@ mod tests {
         assert_eq!(broken(|l| l.streams.clear()), "number of streams is 0, expected 1 to 1024");
         assert!(broken(|l| l.streams[2].level = Some(0)).contains("(kind, speaker, level, phase)"));
         assert!(broken(|l| l.streams[2].level = None).contains("level is missing"));
+    }
+
+    #[test]
+    fn rates_and_silence_have_bounds() {
+        let at = |frames, seconds| broken(|l| l.frame_rate = FrameRate::new(frames, seconds).unwrap());
+        assert_eq!(at(1, 1001), "frame rate is 1/1001, expected 0.001 to 1000000 frames a second");
+        assert_eq!(at(1_000_001, 1), "frame rate is 1000001, expected 0.001 to 1000000 frames a second");
+        let silence = broken(|l| l.silence_prefix = Some(Seconds::ZERO - Seconds::of_samples(1, 2)));
+        assert_eq!(silence, "silence_prefix is -0.5 s, expected 0 s or more");
+        let mut layout = Layout::preset("delay-1").unwrap().0;
+        for (frames, seconds) in [(1, 1000), (1_000_000, 1)] {
+            layout.frame_rate = FrameRate::new(frames, seconds).unwrap();
+            layout.silence_prefix = Some(Seconds::ZERO);
+            assert!(Layout::try_from(layout.clone()).is_ok());
+        }
     }
 
     #[test]

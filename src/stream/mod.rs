@@ -10,3 +10,4 @@ pub(crate) mod rows;
 
 pub use grid::{Frames, Steps, batched, batched_mut};
 pub use layout::{Kind, Layout, Stream};
+pub(crate) use layout::{MAX_DELAY, MAX_STREAMS};

@@ -8,14 +8,16 @@
 //! weights    1  1  1  0             what it counts in the loss
 //! ```
 
+use std::cell::Cell;
+
 use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Data, Dimension};
 
 use super::{Policy, Scales, Sums, TIME};
-use crate::delay::{Fills, Sequencer, Tracks, check_shape, fills_as, place};
-use crate::error::{Error, Result};
+use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, ends, fills_as, misfit, place};
+use crate::error::Result;
 use crate::stream::rows::{alike, as_slice, on_slice};
 use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
-use crate::token::{Token, widen, widens};
+use crate::token::{Token, convert};
 
 /// A batch as a training step reads it, all `[.., stream, time]` over S-1 steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +51,7 @@ impl Policy {
     /// Input, target, mask and weights of a batch, without the sequence in between.
     ///
     /// Targets are weighed as in [`Policy::weigh`]. Give the sequencer an initial column
-    /// ([`Start::Initial`](crate::Start::Initial)): without it the first step is read and never said.
+    /// ([`Start::Initial`](crate::Start::Initial)): without it the first step is read and never said, and is in no sum.
     ///
     /// # Shapes
     /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames; each result is the same over S-1 steps.
@@ -83,7 +85,7 @@ impl Policy {
     /// [`Policy::training`] into the caller's memory.
     ///
     /// # Errors
-    /// As `training`; `Invalid` if a view has another shape or its type does not hold every id of the codes' type.
+    /// As `training`; `Invalid` if a view has another shape, or an id does not fit (the views then hold part of a result).
     pub fn training_into<A: Token, B: Token, S, D>(
         &self,
         layout: &Layout,
@@ -95,14 +97,12 @@ impl Policy {
         S: Data<Elem = A>,
         D: Dimension,
     {
+        check_streams(sequencer, layout.streams().len())?;
         let shape = training_shape(sequencer, codes)?;
         check_shape("input", &shape, &views.input.0)?;
         check_shape("target", &shape, &views.target.0)?;
         check_shape("mask", &shape, &views.mask.0)?;
         check_shape("weights", &shape, &views.weights.0)?;
-        if !widens::<A, B>() {
-            return Err(Error::invalid("type of input and target", B::NAME, format!("one that holds any {}", A::NAME)));
-        }
         let codes = batched(&codes.0)?;
         let steps = shape[shape.ndim() - 1];
         // Input and target are windows of the same sequence.
@@ -113,11 +113,11 @@ impl Policy {
             target: batched_mut(views.target.0)?,
             weights: batched_mut(views.weights.0)?,
         };
-        rows.write(codes, [&read, &said], &fills_as::<B>(sequencer)?, &scales);
+        let whole = rows.write(codes, [&read, &said], &fills_as::<B>(sequencer)?, &scales);
         alike(codes, batched_mut(views.mask.0)?, |k, codes, steps| {
             place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
         });
-        Ok(scales.sums)
+        if whole { Ok(scales.sums) } else { Err(misfit::<A, B>(codes)) }
     }
 }
 
@@ -137,15 +137,16 @@ struct Rows<'a, B> {
 }
 
 impl<B: Token> Rows<'_, B> {
-    /// All three rows of a stream are written while its codes are at hand.
+    /// All three rows of a stream are written while its codes are at hand. False if an id does not fit.
     fn write<A: Token>(
         &mut self,
         codes: ArrayView3<A>,
         [read, said]: [&Tracks; 2],
         fills: &[Fills<B>],
         scales: &Scales,
-    ) {
-        let mut spare = Vec::new();
+    ) -> bool {
+        let (mut spare, whole) = (Vec::new(), Cell::new(true));
+        let write = |codes: &[A], to: &mut [B]| whole.set(whole.get() & convert(codes, to));
         let mut present = scales.present.iter();
         let outputs = self.target.outer_iter_mut().zip(self.weights.outer_iter_mut());
         let examples = codes.outer_iter().zip(self.input.outer_iter_mut()).zip(outputs);
@@ -155,12 +156,14 @@ impl<B: Token> Rows<'_, B> {
             for (k, (((codes, input), (target, weights)), &present)) in rows.enumerate() {
                 let codes = as_slice(codes, &mut spare);
                 let scale = &scales.streams[k];
-                on_slice(input, |to| place(read.of(k), codes, to, &fills[k], widen));
-                on_slice(target, |to| place(said.of(k), codes, to, &fills[k], widen));
+                on_slice(input, |to| place(read.of(k), codes, to, &fills[k], write));
+                on_slice(target, |to| place(said.of(k), codes, to, &fills[k], write));
                 on_slice(weights, |to| {
-                    place(said.of(k), codes, to, &scale.fills(), |codes, to| scale.weigh(codes, to, present));
+                    let fills = scale.fills(ends(codes));
+                    place(said.of(k), codes, to, &fills, |codes, to| scale.weigh(codes, to, present));
                 });
             }
         }
+        whole.get()
     }
 }

@@ -3,7 +3,7 @@
 use ndarray::{Array, ArrayBase, ArrayView3, Axis, Data, Dimension};
 
 use super::{Normalize, PadIds, Policy};
-use crate::delay::{Fills, Sequencer, Tracks};
+use crate::delay::{Fills, Sequencer, Tracks, check_streams, ends, place};
 use crate::error::Result;
 use crate::stream::rows::{each_row, read_rows};
 use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched, batched_mut};
@@ -22,7 +22,8 @@ pub enum Reason {
     EndPad = 2,
     /// Filled before the stream's first token.
     Head = 3,
-    /// Filled after its last, or, in frames, cut off by truncation.
+    /// Filled behind one of its codes, in a step that it leaves free or after the last; in frames, cut off by
+    /// truncation.
     Tail = 4,
     /// No token here.
     Absent = 5,
@@ -50,7 +51,7 @@ impl Reason {
 }
 
 /// Weights and reasons in both frames of reference. Multiplied with the cross-entropies and summed, either gives the
-/// loss; the end column of a bracket is learned too and exists in steps only.
+/// loss; the end column of a bracket is learned too, unless the stream's last code is absent, and exists in steps only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights<D: Dimension> {
     /// `[.., stream, time]` over T frames.
@@ -94,12 +95,12 @@ impl Policy {
         S: Data<Elem = A>,
         D: Dimension,
     {
+        check_streams(sequencer, layout.streams().len())?;
         let grid = batched(&codes.0)?;
-        let frames = grid.len_of(TIME);
+        let (frames, shape) = (grid.len_of(TIME), codes.0.raw_dim());
         let tracks = Tracks::new(sequencer, frames, 0..sequencer.steps(frames)?);
         let Scales { streams: scales, sums, .. } = self.scales(layout, grid, &tracks)?;
-        let mut weights = Array::zeros(codes.0.raw_dim());
-        let mut reasons = Array::zeros(codes.0.raw_dim());
+        let (mut weights, mut reasons) = (Array::zeros(shape.clone()), Array::zeros(shape.clone()));
         each_row(grid, batched_mut(weights.view_mut())?, |k, codes, weights| {
             for kept in tracks.of(k).iter().map(|piece| piece.frames.clone()) {
                 scales[k].weigh(&codes[kept.clone()], &mut weights[kept], false);
@@ -111,10 +112,24 @@ impl Policy {
                 mark(&codes[kept.clone()], &mut reasons[kept], |code| scales[k].reason(code));
             }
         });
-        let (frames, frame_reasons) = (Frames(weights), Frames(reasons));
-        let steps = sequencer.shift(&frames, |k| scales[k].fills())?;
-        let step_reasons = sequencer.shift(&frame_reasons, |k| scales[k].fill_reasons())?;
-        Ok(Weights { frames, frame_reasons, steps, step_reasons, sums })
+        let mut in_steps = shape;
+        in_steps[codes.0.ndim() - 1] = sequencer.steps(frames)?;
+        let (mut step_weights, mut step_reasons) = (Array::zeros(in_steps.clone()), Array::zeros(in_steps));
+        each_row(grid, batched_mut(step_weights.view_mut())?, |k, codes, steps| {
+            let write = |codes: &[A], to: &mut [f32]| scales[k].weigh(codes, to, false);
+            place(tracks.of(k), codes, steps, &scales[k].fills(ends(codes)), write);
+        });
+        each_row(grid, batched_mut(step_reasons.view_mut())?, |k, codes, steps| {
+            let write = |codes: &[A], to: &mut [u8]| mark(codes, to, |code| scales[k].reason(code));
+            place(tracks.of(k), codes, steps, &scales[k].fill_reasons(ends(codes)), write);
+        });
+        Ok(Weights {
+            frames: Frames(weights),
+            frame_reasons: Frames(reasons),
+            steps: Steps(step_weights),
+            step_reasons: Steps(step_reasons),
+            sums,
+        })
     }
 
     /// What each stream's cells weigh after the normalisation over all codes that are in the sequence.
@@ -127,7 +142,7 @@ impl Policy {
             let (scale, full) = (&scales[k], all_present(row));
             present.push(full);
             for piece in tracks.of(k) {
-                let end = if piece.eos.is_some() { f64::from(scale.token) } else { 0.0 };
+                let end = if piece.eos.is_some() && ends(row) { f64::from(scale.token) } else { 0.0 };
                 *sums.of(scale.kind) += scale.sum(&row[piece.frames.clone()], full) + end;
             }
         });
@@ -229,14 +244,18 @@ impl Scale {
         }
     }
 
-    /// Weights of cells without a code: the end of a stream is learned.
-    pub fn fills(&self) -> Fills<f32> {
-        Fills { eos: self.token, ..Fills::all(0.0) }
+    /// Weights of cells without a code: the end of a stream is learned if it `ends`.
+    pub fn fills(&self, ends: bool) -> Fills<f32> {
+        Fills { eos: if ends { self.token } else { 0.0 }, ..Fills::all(0.0) }
     }
 
-    fn fill_reasons(&self) -> Fills<u8> {
-        let end = if self.trained { Reason::Token } else { Reason::Untrained };
-        Fills { eos: end as u8, ..Fills::edges(Reason::Head as u8, Reason::Tail as u8) }
+    fn fill_reasons(&self, ends: bool) -> Fills<u8> {
+        let eos = match (ends, self.trained) {
+            (false, _) => Reason::Absent,
+            (true, false) => Reason::Untrained,
+            (true, true) => Reason::Token,
+        };
+        Fills { eos: eos as u8, ..Fills::edges(Reason::Head as u8, Reason::Tail as u8) }
     }
 }
 
@@ -259,6 +278,7 @@ mod tests {
     use ndarray::{Array2, arr2};
 
     use super::*;
+    use crate::delay::Bracket;
     use crate::{Delay, Extent, Start};
 
     fn layout() -> Layout {
@@ -281,6 +301,30 @@ mod tests {
         assert_eq!(weights.steps.0, arr2(&[[0.5, 0.5, 1.0, 0.0], [0.0, 100.0, 100.0, 100.0], [0.0, 0.0, 0.0, 1.0]]));
         assert_eq!(weights.step_reasons.0, arr2(&[[1, 2, 0, 4], [3, 0, 0, 0], [3, 5, 5, 0]]));
         assert_eq!(weights.sums, Sums { text: 2.0, audio: 301.0 });
+    }
+
+    #[test]
+    fn an_end_is_learned_unless_the_code_before_it_is_absent() {
+        let layout =
+            Layout::from_json(&layout().to_json().replace("\"initial\"", "\"bos\":7,\"eos\":8,\"initial\"")).unwrap();
+        let delay = Delay::new(&layout, Extent::Extend, Start::None).bracketed(&layout, Bracket::BOTH).unwrap();
+        let codes = Frames(arr2(&[[5, 3], [1, 2], [3, -1]]));
+        let weights = raw().weigh(&layout, &delay, &codes).unwrap();
+        assert_eq!(weights.steps.0.row(0).to_vec(), [0.0, 1.0, 0.5, 1.0, 0.0]);
+        assert_eq!(weights.steps.0.row(1).to_vec(), [0.0, 0.0, 100.0, 100.0, 100.0]);
+        assert_eq!(weights.steps.0.row(2).to_vec(), [0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(weights.step_reasons.0, arr2(&[[3, 0, 1, 0, 4], [3, 3, 0, 0, 0], [3, 3, 0, 5, 5]]));
+        assert_eq!(weights.sums, Sums { text: 2.5, audio: 301.0 });
+        assert_eq!(delay.labels(&codes, -100).unwrap().0.row(2).to_vec(), [-100, -100, 3, -100, -100]);
+    }
+
+    #[test]
+    fn a_sequencer_of_another_layout_is_refused() {
+        let (other, codes) = (Layout::preset("musicgen").unwrap(), Frames(Array2::<i64>::zeros((3, 2))));
+        let delay = Delay::new(&other, Extent::Extend, Start::Initial);
+        let error = raw().weigh(&layout(), &delay, &codes).unwrap_err();
+        assert_eq!(error.to_string(), "the grid has 3 streams, expected 4");
+        assert!(raw().training(&layout(), &delay, &codes).is_err());
     }
 
     #[test]

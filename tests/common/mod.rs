@@ -27,26 +27,50 @@ pub fn recorded(name: &str, sha256: &str) -> Vec<u8> {
     bytes
 }
 
-/// Cases and tensors of Kyutai's delay and training forward.
-pub fn moshi_delay() -> (Value, Vec<u8>) {
-    let cases =
-        recorded("reference/moshi/delay.json", "5ac6571f476a71e6c96014ae9d7483d05019931715cfef3a33c90dc6149e86fd");
-    let tensors = recorded(
-        "reference/moshi/delay.safetensors",
-        "8a734d0d29492b6742b6abafa474999723b3bdb1d13e6028ca35b46a60984367",
-    );
-    (json(&cases), tensors)
+/// A family of recorded cases.
+pub struct Recorded {
+    cases: Value,
+    tensors: Vec<u8>,
 }
 
-/// Cases and tensors of J-Moshi's sequences, chunks, labels and batches.
-pub fn jmoshi() -> (Value, Vec<u8>) {
-    let cases =
-        recorded("reference/jmoshi/jmoshi.json", "f385584a7cbc4bac297a5cdc37f4f8e172f72e02a4273804e95a12ea8cc6c03a");
-    let tensors = recorded(
-        "reference/jmoshi/jmoshi.safetensors",
-        "7af89deed462df54163ca7b6adb9cee72316338648f8b3f408b1709dff57db61",
-    );
-    (json(&cases), tensors)
+impl Recorded {
+    /// Both files of a family, which must have these SHA-256.
+    pub fn read(name: &str, [cases, tensors]: [&str; 2]) -> Self {
+        let cases = recorded(&format!("reference/{name}.json"), cases);
+        Recorded { cases: json(&cases), tensors: recorded(&format!("reference/{name}.safetensors"), tensors) }
+    }
+
+    pub fn tensors(&self) -> Tensors<'_> {
+        Tensors::new(&self.tensors)
+    }
+
+    /// All cases, which are the whole file or a part of it.
+    pub fn all(&self) -> &[Value] {
+        self.cases.as_array().or(self.cases["cases"].as_array()).unwrap()
+    }
+
+    /// The cases of one operation.
+    pub fn of<'a>(&'a self, op: &'a str) -> impl Iterator<Item = &'a Value> {
+        self.all().iter().filter(move |case| case["op"] == op)
+    }
+}
+
+/// Kyutai's delay and training forward.
+pub fn moshi_delay() -> Recorded {
+    let cases = "5ac6571f476a71e6c96014ae9d7483d05019931715cfef3a33c90dc6149e86fd";
+    Recorded::read("moshi/delay", [cases, "8a734d0d29492b6742b6abafa474999723b3bdb1d13e6028ca35b46a60984367"])
+}
+
+/// J-Moshi's sequences, chunks, labels and batches.
+pub fn jmoshi() -> Recorded {
+    let cases = "f385584a7cbc4bac297a5cdc37f4f8e172f72e02a4273804e95a12ea8cc6c03a";
+    Recorded::read("jmoshi/jmoshi", [cases, "7af89deed462df54163ca7b6adb9cee72316338648f8b3f408b1709dff57db61"])
+}
+
+/// The published models' own code.
+pub fn published() -> Recorded {
+    let cases = "e0021a2564942b3058bca05aa8a9343768b9493fe61cb5f0fcf7392f771c19f9";
+    Recorded::read("hf/hf", [cases, "886c32df0dab960749505c799b9be75797329bf60a15f30ef35e0ce0ea280dec"])
 }
 
 pub fn json(bytes: &[u8]) -> Value {

@@ -14,7 +14,7 @@ mod moshi;
 mod musicgen;
 mod parler;
 
-use common::{Tensors, json, recorded};
+use common::Tensors;
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, Ix3};
 use roundelay::delay::{Template, content};
 use roundelay::token::UNGENERATED;
@@ -29,30 +29,10 @@ const ELSEWHERE: [(&str, usize); 1] = [("moshi_lm_gen", 2)];
 
 const FAMILIES: [&[Op]; 7] = [musicgen::OPS, parler::OPS, dia::OPS, dia_ends::OPS, higgs::OPS, moshi::OPS, bark::OPS];
 
-/// The files as they were recorded.
-struct Recorded {
-    cases: Value,
-    tensors: Vec<u8>,
-}
-
-impl Recorded {
-    fn read() -> Self {
-        let cases =
-            recorded("reference/hf/hf.json", "e0021a2564942b3058bca05aa8a9343768b9493fe61cb5f0fcf7392f771c19f9");
-        let tensors =
-            recorded("reference/hf/hf.safetensors", "886c32df0dab960749505c799b9be75797329bf60a15f30ef35e0ce0ea280dec");
-        Recorded { cases: json(&cases), tensors }
-    }
-
-    fn of(&self, op: &str) -> impl Iterator<Item = &Value> {
-        self.cases["cases"].as_array().unwrap().iter().filter(move |case| case["op"] == op)
-    }
-}
-
 /// Runs every case of a family's operations, of which there must be as many as are stated.
 fn run(ops: &[Op]) {
-    let recorded = Recorded::read();
-    let tensors = Tensors::new(&recorded.tensors);
+    let recorded = common::published();
+    let tensors = recorded.tensors();
     for (op, cases, check) in ops {
         let run = recorded.of(op).map(|value| check(&Case { value, tensors: &tensors })).count();
         assert_eq!(run, *cases, "{op}");
@@ -92,7 +72,7 @@ fn bark() {
 
 #[test]
 fn no_recorded_case_is_left_out() {
-    let recorded = Recorded::read();
+    let recorded = common::published();
     let here = FAMILIES.into_iter().flatten().map(|(op, cases, _)| (*op, *cases));
     let mut total = 0;
     for (op, cases) in here.chain(ELSEWHERE) {
@@ -100,7 +80,7 @@ fn no_recorded_case_is_left_out() {
         total += cases;
     }
     assert_eq!(total, 157);
-    assert_eq!(recorded.cases["cases"].as_array().unwrap().len(), total);
+    assert_eq!(recorded.all().len(), total);
 }
 
 /// One case: parameters and tensors.
@@ -222,8 +202,8 @@ fn facts(layout: &Layout) -> Vec<Facts> {
 /// At the published size the preset itself runs, so that its own numbers are compared.
 #[test]
 fn the_recorded_numbers_are_those_of_the_presets() {
-    let recorded = Recorded::read();
-    let tensors = Tensors::new(&recorded.tensors);
+    let recorded = common::published();
+    let tensors = recorded.tensors();
     let ops = [
         ("musicgen_build", musicgen::layout_of as fn(&Case) -> Layout, ["musicgen", "musicgen-stereo"].as_slice()),
         ("parler_build", parler::layout_of, &["parler-tts"]),

@@ -20,7 +20,7 @@ pub struct InputArgs {
     /// Which segment of the dataset folder
     #[arg(long, value_name = "ID")]
     pub segment: Option<String>,
-    /// Preset name or layout file, for the rows of a tensor file; a dataset folder brings its own
+    /// Preset name, layout file or Kyutai's config.json, for the rows of a tensor file; a dataset folder brings its own
     #[arg(long, value_name = "L")]
     pub layout: Option<String>,
 }

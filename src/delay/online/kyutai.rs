@@ -24,8 +24,9 @@ use crate::token::{ABSENT, Token, UNGENERATED};
 /// What a [`KyutaiLine`] runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct KyutaiOptions {
-    /// Audio streams that the model generates: those that follow text. The rest are the user's. Default 0.
-    pub dep_q: usize,
+    /// Audio streams that the model generates: those that follow text. The rest are the user's. By default as many as
+    /// the layout trains from the first one on: 8 of Moshi's 16, but all 16 of a layout that trains both speakers.
+    pub dep_q: Option<usize>,
     /// Rows may start, pause and reset each by itself: a frame comes out of every step, and rows that have none hold
     /// ungenerated tokens (-2). By default no frame comes out until every row has one, and a reset of any row holds
     /// back the frames of all.
@@ -37,7 +38,8 @@ pub struct KyutaiOptions {
 
 /// Kyutai's `LMGen` without its model: what the model reads at each step, and the frames that come of what it emits.
 ///
-/// A step is [`KyutaiLine::input`], the model, then [`KyutaiLine::output`]. The directions in words:
+/// A step is [`KyutaiLine::input`], the model, then [`KyutaiLine::output`]; or [`KyutaiLine::abandon`] where the model
+/// fails. The directions in words:
 ///
 /// - A stream with delay d reads its initial id in steps 0 to d. From then on text and the model's audio read what
 ///   was emitted one step ago, as the model's tokens are delayed already; the user's audio reads what was handed in
@@ -58,7 +60,7 @@ pub struct KyutaiOptions {
 /// use roundelay::{Frames, Layout, Steps};
 ///
 /// let layout = Layout::preset("delay-1")?; // text and two audio streams, delays 0 1 1; let the second be the user's
-/// let mut line = KyutaiLine::new(&layout, 1, KyutaiOptions { dep_q: 1, ..Default::default() })?;
+/// let mut line = KyutaiLine::new(&layout, 1, KyutaiOptions { dep_q: Some(1), ..Default::default() })?;
 /// let (mut input, mut frame) = ([0; 3], [0; 2]);
 /// line.input(Frames(&[70]), Steps(&mut input))?;
 /// assert_eq!(input, [32000, 2048, 2048]);
@@ -103,8 +105,7 @@ impl<A: Token> KyutaiLine<A> {
     /// row, or if an id or ungenerated (-2) does not fit the token type; `OverLimit` as for the other lines.
     pub fn new(layout: &Layout, batch: usize, options: KyutaiOptions) -> Result<Self> {
         let streams = layout.streams().to_vec();
-        let generated = 1 + options.dep_q;
-        check_streams(&streams, options.dep_q)?;
+        let generated = 1 + generated_audio(&streams, options.dep_q)?;
         let misfit = |_| Error::invalid("token type", A::NAME, format!("a signed one, for {UNGENERATED}"));
         let ungenerated = A::try_from(UNGENERATED).map_err(misfit)?;
         let (max_delay, initial) = (layout.max_delay(), ids(layout, |stream| stream.initial)?);
@@ -135,6 +136,11 @@ impl<A: Token> KyutaiLine<A> {
     /// Steps that each row has taken since its start or reset.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
+    }
+
+    /// Audio streams that the model generates.
+    pub fn dep_q(&self) -> usize {
+        self.emitted.streams() - 1
     }
 
     /// Streams that the user is to hand in.
@@ -196,6 +202,15 @@ impl<A: Token> KyutaiLine<A> {
         Ok(())
     }
 
+    /// Takes the step's input back, for when the model gave nothing: all rows are where they were before it.
+    ///
+    /// The step may then be tried again, or its rows paused or reset. Nothing happens where no step has begun.
+    pub fn abandon(&mut self) {
+        if std::mem::take(&mut self.running) {
+            (0..self.batch()).filter(|&row| self.active[row]).for_each(|row| self.user.take_back(row));
+        }
+    }
+
     /// What the depth model reads within the step: the text token, then the audio tokens as sampled, all but the last.
     ///
     /// That is so from step 0 on, while training has initial ids there in a stream's first steps.
@@ -206,7 +221,7 @@ impl<A: Token> KyutaiLine<A> {
     /// # Errors
     /// `Invalid` for another length.
     pub fn depth_input(&self, text: Steps<&[A]>, sampled: Steps<&[A]>, depth: Steps<&mut [A]>) -> Result<()> {
-        let dep_q = self.options.dep_q;
+        let dep_q = self.dep_q();
         self.check_emitted(text.0, sampled.0)?;
         check_length(depth.0.len(), self.batch(), dep_q)?;
         for (row, &text) in text.0.iter().enumerate() {
@@ -229,7 +244,7 @@ impl<A: Token> KyutaiLine<A> {
     pub fn output(&mut self, text: Steps<&[A]>, audio: Steps<&[A]>, frame: Frames<&mut [A]>) -> Result<bool> {
         self.check_running(true)?;
         self.check_emitted(text.0, audio.0)?;
-        let (batch, generated, dep_q) = (self.batch(), self.emitted.streams(), self.options.dep_q);
+        let (batch, generated, dep_q) = (self.batch(), self.emitted.streams(), self.dep_q());
         check_length(frame.0.len(), batch, generated)?;
         self.running = false;
         self.since_reset += 1;
@@ -271,7 +286,11 @@ impl<A: Token> KyutaiLine<A> {
         match self.running == expected {
             true => Ok(()),
             false if expected => Err(Error::invalid("call", "output", "the step's input before it")),
-            false => Err(Error::invalid("call", "one between input and output", "the step's output before it")),
+            false => Err(Error::invalid(
+                "call",
+                "one between input and output",
+                "the step's output before it, or that it is abandoned",
+            )),
         }
     }
 
@@ -295,12 +314,12 @@ impl<A: Token> KyutaiLine<A> {
 
     fn check_emitted(&self, text: &[A], audio: &[A]) -> Result<()> {
         check_length(text.len(), self.batch(), 1)?;
-        check_length(audio.len(), self.batch(), self.options.dep_q)
+        check_length(audio.len(), self.batch(), self.dep_q())
     }
 }
 
-/// Text first, and the only one; then as many audio streams as the model generates, or more.
-fn check_streams(streams: &[Stream], dep_q: usize) -> Result<()> {
+/// Audio streams that the model generates, of streams that are text first, and nowhere else.
+fn generated_audio(streams: &[Stream], dep_q: Option<usize>) -> Result<usize> {
     for (k, stream) in streams.iter().enumerate() {
         let expected =
             if k == 0 { "text, as the first stream" } else { "semantic or acoustic, after the first stream" };
@@ -308,9 +327,11 @@ fn check_streams(streams: &[Stream], dep_q: usize) -> Result<()> {
             return Err(Error::invalid("kind", format!("{:?}", stream.kind), expected).in_stream(&stream.name));
         }
     }
-    match dep_q < streams.len() {
-        true => Ok(()),
-        false => Err(Error::invalid("dep_q", dep_q, format!("at most the {} audio streams", streams.len() - 1))),
+    let audio = &streams[1..];
+    let dep_q = dep_q.unwrap_or_else(|| audio.iter().take_while(|stream| stream.trained).count());
+    match dep_q <= audio.len() {
+        true => Ok(dep_q),
+        false => Err(Error::invalid("dep_q", dep_q, format!("at most the {} audio streams", audio.len()))),
     }
 }
 

@@ -15,9 +15,13 @@ use crate::token::Token;
 /// [`Start::Initial`] the first frame brings out the initial column: what comes out is what the model reads *before*
 /// it predicts that frame.
 ///
+/// A family that brackets its codes has no mode of its own here: the column of every stream's `bos` goes in before the
+/// first frame, that of every `eos` after the last, and what comes out is what [`Delay::bracketed`] builds.
+///
 /// Rows pause, end and start anew without regard to each other: [`DelayLine::step_rows`] and [`DelayLine::reset`].
 /// A row that pauses keeps its state, and its cells in the result stay as they are.
 ///
+/// [`Delay::bracketed`]: crate::Delay::bracketed
 /// [`Delay::build`]: crate::Sequencer::build
 ///
 /// # Examples

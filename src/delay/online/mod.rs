@@ -13,13 +13,17 @@
 //! delays 0 1; I the stream's initial id, P its pad id
 //! ```
 //!
-//! Both lines give, column by column, exactly what [`Delay::build`] and [`Delay::undo`] give on the whole.
+//! Both lines give, column by column, exactly what [`Delay::build`] and [`Delay::undo`] give on the whole, for a
+//! [`Delay`] without a bracket. The begin and the end of a bracketed family are columns like any other: fed with the
+//! codes, they come out as [`Delay::bracketed`] builds them, and with the frames on the way back.
 //! A line holds a batch of conversations, its rows, and each row goes its own way: see [`Act`]. Where a row gives
 //! nothing (it pauses, or its first frame is not complete yet), its cells in the caller's buffer stay as they are.
 //! After the line is made, no call allocates memory.
 //!
 //! [`KyutaiLine`] is the loop of Kyutai's own generation, which differs from both.
 //!
+//! [`Delay`]: crate::Delay
+//! [`Delay::bracketed`]: crate::Delay::bracketed
 //! [`Delay::build`]: crate::Sequencer::build
 //! [`Delay::undo`]: crate::Sequencer::undo
 

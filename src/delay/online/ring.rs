@@ -98,6 +98,13 @@ impl<A: Copy> Ring<A> {
         }
     }
 
+    /// Forgets a row's newest column, as if it had not been taken.
+    ///
+    /// The column that fell out for it stays lost. Nothing but [`Ring::newest`] would read it.
+    pub fn take_back(&mut self, row: usize) {
+        self.next[row] -= self.streams();
+    }
+
     /// What [`Ring::take`] would have given for the row's newest column.
     pub fn newest(&self, row: usize, out: &mut [A]) {
         for (k, (out, lag)) in out.iter_mut().zip(&self.lags).enumerate() {

@@ -1,6 +1,7 @@
 //! The steps of a sequence, and which codes each one holds.
 
 use crate::error::{Error, Result};
+use crate::stream::MAX_STREAMS;
 
 /// Codes and steps that an order may have: a bound on what an option can make us allocate.
 pub(super) const MAX_CELLS: usize = 1 << 24;
@@ -35,17 +36,17 @@ pub struct Order {
 }
 
 impl Order {
-    /// Takes an order of one's own.
+    /// Takes an order of one's own, which names every code of every stream.
     ///
     /// # Errors
-    /// `Invalid` if there is no such stream, if a stream's frames do not rise from step to step, or if a step holds
-    /// two codes of one stream. `OverLimit` for more than 2^24 codes, frames or steps.
+    /// `Invalid` if there are not 1 to 1024 streams, if there is no such stream, if a stream's frames do not rise from
+    /// step to step, if a step holds two codes of one stream, or, naming stream and frame, if a code stands in no
+    /// step. `OverLimit` for more than 2^24 codes, frames or steps.
     pub fn new(streams: usize, frames: usize, steps: &[Vec<(usize, usize)>]) -> Result<Self> {
+        check_streams(streams)?;
         let latest = steps.iter().flatten().map(|&(t, _)| t).max().unwrap_or(0);
         let codes = steps.iter().map(Vec::len).sum();
-        for (what, found) in
-            [("streams", streams), ("frames", frames.max(latest)), ("steps", steps.len()), ("codes", codes)]
-        {
+        for (what, found) in [("frames", frames.max(latest)), ("steps", steps.len()), ("codes", codes)] {
             if found > MAX_CELLS {
                 return Err(Error::over_limit(format!("number of {what} of the order"), found, MAX_CELLS));
             }
@@ -56,6 +57,7 @@ impl Order {
             codes.iter().try_for_each(|&(t, k)| check_code(s, t, k, &mut last))?;
             order.step(codes.iter().copied());
         }
+        check_whole(streams, frames, steps)?;
         Ok(order.finish())
     }
 
@@ -122,6 +124,30 @@ impl Order {
     }
 }
 
+/// Checks a number of streams.
+pub(super) fn check_streams(streams: usize) -> Result<()> {
+    match (1..=MAX_STREAMS).contains(&streams) {
+        true => Ok(()),
+        false => Err(Error::invalid("number of streams", streams, format!("1 to {MAX_STREAMS}"))),
+    }
+}
+
+/// Checks that streams whose frames rise leave out none below `frames`.
+fn check_whole(streams: usize, frames: usize, steps: &[Vec<(usize, usize)>]) -> Result<()> {
+    let missing = |k: usize, t: usize| Err(Error::invalid("code", "in no step", "in one").in_stream(k).at_frame(t));
+    let mut next = vec![0; streams];
+    for &(t, k) in steps.iter().flatten() {
+        if next[k] < t.min(frames) {
+            return missing(k, next[k]);
+        }
+        next[k] = t + 1;
+    }
+    match next.iter().position(|&next| next < frames) {
+        Some(k) => missing(k, next[k]),
+        None => Ok(()),
+    }
+}
+
 /// Checks a code against what its stream had before.
 fn check_code(s: usize, t: usize, k: usize, last: &mut [Option<(usize, usize)>]) -> Result<()> {
     let streams = last.len();
@@ -182,8 +208,32 @@ mod tests {
         assert_eq!((order.overrun(), order.valid_steps(), order.starts_empty()), (1, 2, true));
         assert_eq!(order.clone().cut(2).to_vec(), [vec![], vec![(0, 0)]]);
         assert_eq!(order.behind_first().to_vec(), [vec![(0, 0)], vec![(1, 0), (0, 1)]]);
-        let none = Order::new(0, 0, &[]).unwrap();
+        let none = Order::new(1, 0, &[]).unwrap();
         assert_eq!((none.steps(), none.overrun(), none.valid_steps(), none.starts_empty()), (0, 0, 0, false));
+    }
+
+    #[test]
+    fn orders_without_streams_or_with_too_many_are_refused() {
+        for streams in [0, MAX_STREAMS + 1, usize::MAX] {
+            let error = Order::new(streams, 2, &[]).unwrap_err().to_string();
+            assert_eq!(error, format!("number of streams is {streams}, expected 1 to 1024"));
+        }
+        assert!(Order::new(MAX_STREAMS, 0, &[]).is_ok());
+    }
+
+    #[test]
+    fn orders_that_leave_a_code_out_are_refused() {
+        let refused = |steps: &[Vec<(usize, usize)>]| Order::new(2, 3, steps).unwrap_err().to_string();
+        let both = |t| vec![(t, 0), (t, 1)];
+        let missing = |k, t| format!("stream {k}, frame {t}: code is in no step, expected in one");
+        assert_eq!(refused(&[]), missing(0, 0));
+        assert_eq!(refused(&[both(1), both(2)]), missing(0, 0));
+        assert_eq!(refused(&[both(0), vec![(1, 0)], both(2)]), missing(1, 1));
+        assert_eq!(refused(&[both(0), both(1), vec![(2, 0), (5, 1)]]), missing(1, 2));
+        assert_eq!(refused(&[both(0), both(1), vec![(2, 1)]]), missing(0, 2));
+        // Past the last frame they may stand or not.
+        let order = Order::new(2, 3, &[both(0), both(1), both(2), vec![(5, 1)], vec![(7, 1)]]).unwrap();
+        assert_eq!(order.overrun(), 5);
     }
 
     #[test]

@@ -1,16 +1,12 @@
 //! A pattern with its numbers filled in for a number of streams: lengths in closed form, and the order of steps.
 
-use super::order::{MAX_CELLS, Order, OrderBuilder};
+use super::order::{MAX_CELLS, Order, OrderBuilder, check_streams};
 use super::phases::in_time;
 use super::text::list;
 use super::{Delays, Pattern};
 use crate::delay::{Extent, Start};
 use crate::error::{Error, Result};
-use crate::stream::Layout;
-
-/// Streams that a layout may have, delays and inner steps: bounds on what an option can make us allocate.
-const MAX_STREAMS: usize = 1024;
-const MAX_DELAY: usize = 1 << 16;
+use crate::stream::{Layout, MAX_DELAY};
 
 /// What is known of the streams.
 pub(super) enum Rows<'a> {
@@ -47,9 +43,7 @@ struct Group {
 impl Shape {
     pub(super) fn new(pattern: &Pattern, rows: &Rows<'_>, start: Start) -> Result<Self> {
         let streams = rows.count();
-        if streams == 0 || streams > MAX_STREAMS {
-            return Err(Error::invalid("number of streams", streams, format!("1 to {MAX_STREAMS}")));
-        }
+        check_streams(streams)?;
         Ok(Shape { streams, lead: lead(pattern, start), body: Body::new(pattern, rows)? })
     }
 
@@ -182,6 +176,7 @@ impl Body {
                 _ => groups.push(Group { streams: vec![k], delay }),
             }
         }
+        // Inner steps have the bound of delays: both are empty steps that an option can make us allocate.
         let inner_steps = inner.last().map_or(0, |last| last.saturating_add(1));
         if inner_steps > MAX_DELAY {
             return Err(Error::over_limit("number of inner steps", inner_steps, MAX_DELAY));

@@ -23,7 +23,7 @@ pub struct Args {
     /// Length of the row
     #[arg(long, value_name = "N")]
     frames: usize,
-    /// Preset name or layout file, for the text stream's ids
+    /// Preset name, layout file or Kyutai's config.json, for the text stream's ids
     #[arg(long, value_name = "L", default_value = "moshi-7b")]
     layout: String,
     /// Frames a second instead of the layout's

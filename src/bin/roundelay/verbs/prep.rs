@@ -22,7 +22,7 @@ pub struct Args {
     /// Folder to write: new, empty, or of this same run broken off
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Preset name or layout file
+    /// Preset name, layout file or Kyutai's config.json
     #[arg(long, value_name = "L", default_value = "moshi-7b")]
     layout: String,
     /// SentencePiece model; needed if the layout has a text stream

@@ -18,7 +18,7 @@ pub struct Args {
     input: PathBuf,
     #[command(flatten)]
     output: OutputArg,
-    /// Preset name or layout file
+    /// Preset name, layout file or Kyutai's config.json
     #[arg(long, value_name = "L")]
     layout: String,
     #[command(flatten)]
