@@ -210,7 +210,10 @@ pub(crate) fn place<A, B: Copy>(
         let (codes, to) = (&codes[piece.frames.clone()], &mut steps[piece.step.min(piece.steps.end)..]);
         match piece.stride {
             1 => write(codes, &mut to[..codes.len()]),
-            stride => codes.chunks(1).zip(to.chunks_mut(stride)).for_each(|(code, to)| write(code, &mut to[..1])),
+            stride => {
+                let cells = to.iter_mut().step_by(stride).zip(codes);
+                cells.for_each(|(to, code)| write(slice::from_ref(code), slice::from_mut(to)));
+            }
         }
         (written, gap) = (piece.steps.end, fills.between);
     }
