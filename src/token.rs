@@ -29,9 +29,9 @@ pub(crate) mod sealed {
     }
 }
 
-/// Ids copied at once. A longer copy goes through a block instruction that is slow to begin on rows that lie askew:
-/// a tenth of the whole at Moshi's batch.
-const AT_ONCE: usize = 192;
+/// Ids copied at once, by plain moves. A longer copy is handed to the system's, whose block instruction is slow to begin
+/// and slower where rows lie askew: a tenth of the whole at Moshi's batch.
+const AT_ONCE: usize = 8;
 
 /// Copies ids to another type; false if one does not fit, and is another one there.
 #[inline]
@@ -53,13 +53,17 @@ fn fits<A: Token, B: Token>(id: A) -> bool {
     (A::LEAST >= B::LEAST || id >= B::LEAST) & (A::MOST <= B::MOST || id <= B::MOST)
 }
 
-// A function of its own: only as parameters are the slices known to be apart, and the loop becomes a plain copy.
+// A function of its own: only as parameters are the slices known to be apart.
 #[inline(never)]
 fn convert_many<A: Token, B: Token>(from: &[A], to: &mut [B]) -> bool {
-    let chunks = from.chunks(AT_ONCE).zip(to.chunks_mut(AT_ONCE));
-    chunks.fold(true, |whole, (from, to)| {
-        to.iter_mut().zip(from).for_each(|(to, &id)| *to = B::wrap(id.into()));
+    let ((from, last), (to, to_last)) = (from.as_chunks::<AT_ONCE>(), to.as_chunks_mut::<AT_ONCE>());
+    let whole = from.iter().zip(to).fold(true, |whole, (from, to)| {
+        *to = from.map(|id| B::wrap(id.into()));
         from.iter().fold(whole, |whole, &id| whole & fits::<A, B>(id))
+    });
+    last.iter().zip(to_last).fold(whole, |whole, (&id, to)| {
+        *to = B::wrap(id.into());
+        whole & fits::<A, B>(id)
     })
 }
 
