@@ -10,12 +10,12 @@
 
 use std::cell::Cell;
 
-use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Data, Dimension};
+use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Data, Dimension};
 
 use super::{Policy, Scales, Sums, TIME};
 use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, ends, fills_as, misfit, place};
 use crate::error::Result;
-use crate::stream::rows::{alike, as_slice, on_slice};
+use crate::stream::rows::{alike, as_slice, each_row, on_slice};
 use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
 use crate::token::{Token, convert};
 
@@ -107,13 +107,15 @@ impl Policy {
         let steps = shape[shape.ndim() - 1];
         // Input and target are windows of the same sequence.
         let [read, said] = [0..steps, 1..1 + steps].map(|window| Tracks::new(sequencer, codes.len_of(TIME), window));
-        let scales = self.scales(layout, codes, &said)?;
-        let mut rows = Rows {
-            input: batched_mut(views.input.0)?,
-            target: batched_mut(views.target.0)?,
-            weights: batched_mut(views.weights.0)?,
-        };
-        let whole = rows.write(codes, [&read, &said], &fills_as::<B>(sequencer)?, &scales);
+        let mut scales = self.scales(layout, codes.len_of(Axis(1)))?;
+        let ids = (batched_mut(views.input.0)?, batched_mut(views.target.0)?);
+        let whole = write_ids(codes, ids, [&read, &said], &fills_as::<B>(sequencer)?, &mut scales);
+        let scales = scales.normalized(self.normalize);
+        let mut present = scales.present.iter();
+        each_row(codes, batched_mut(views.weights.0)?, |k, codes, steps| {
+            let (scale, full) = (&scales.streams[k], present.next() == Some(&true));
+            place(said.of(k), codes, steps, &scale.fills(ends(codes)), |codes, to| scale.weigh(codes, to, full));
+        });
         alike(codes, batched_mut(views.mask.0)?, |k, codes, steps| {
             place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
         });
@@ -129,41 +131,25 @@ fn training_shape<D: Dimension>(sequencer: &impl Sequencer, codes: &Frames<Array
     Ok(shape)
 }
 
-/// What depends on the codes, as batches.
-struct Rows<'a, B> {
-    input: ArrayViewMut3<'a, B>,
-    target: ArrayViewMut3<'a, B>,
-    weights: ArrayViewMut3<'a, f32>,
-}
-
-impl<B: Token> Rows<'_, B> {
-    /// All three rows of a stream are written while its codes are at hand. False if an id does not fit.
-    fn write<A: Token>(
-        &mut self,
-        codes: ArrayView3<A>,
-        [read, said]: [&Tracks; 2],
-        fills: &[Fills<B>],
-        scales: &Scales,
-    ) -> bool {
-        let (mut spare, whole) = (Vec::new(), Cell::new(true));
-        let write = |codes: &[A], to: &mut [B]| whole.set(whole.get() & convert(codes, to));
-        let mut present = scales.present.iter();
-        let outputs = self.target.outer_iter_mut().zip(self.weights.outer_iter_mut());
-        let examples = codes.outer_iter().zip(self.input.outer_iter_mut()).zip(outputs);
-        for ((codes, mut input), (mut target, mut weights)) in examples {
-            let outputs = target.outer_iter_mut().zip(weights.outer_iter_mut());
-            let rows = codes.outer_iter().zip(input.outer_iter_mut()).zip(outputs).zip(&mut present);
-            for (k, (((codes, input), (target, weights)), &present)) in rows.enumerate() {
-                let codes = as_slice(codes, &mut spare);
-                let scale = &scales.streams[k];
-                on_slice(input, |to| place(read.of(k), codes, to, &fills[k], write));
-                on_slice(target, |to| place(said.of(k), codes, to, &fills[k], write));
-                on_slice(weights, |to| {
-                    let fills = scale.fills(ends(codes));
-                    place(said.of(k), codes, to, &fills, |codes, to| scale.weigh(codes, to, present));
-                });
-            }
+/// Input and target of each row, and its part in the sums, while its codes are at hand. False if an id does not fit.
+fn write_ids<A: Token, B: Token>(
+    codes: ArrayView3<A>,
+    (mut input, mut target): (ArrayViewMut3<B>, ArrayViewMut3<B>),
+    [read, said]: [&Tracks; 2],
+    fills: &[Fills<B>],
+    scales: &mut Scales,
+) -> bool {
+    let (mut spare, whole) = (Vec::new(), Cell::new(true));
+    let write = |codes: &[A], to: &mut [B]| whole.set(whole.get() & convert(codes, to));
+    let examples = codes.outer_iter().zip(input.outer_iter_mut()).zip(target.outer_iter_mut());
+    for ((codes, mut input), mut target) in examples {
+        let rows = codes.outer_iter().zip(input.outer_iter_mut()).zip(target.outer_iter_mut());
+        for (k, ((codes, input), target)) in rows.enumerate() {
+            let codes = as_slice(codes, &mut spare);
+            on_slice(input, |to| place(read.of(k), codes, to, &fills[k], write));
+            on_slice(target, |to| place(said.of(k), codes, to, &fills[k], write));
+            scales.count(k, codes, said);
         }
-        whole.get()
     }
+    whole.get()
 }

@@ -1,6 +1,6 @@
 //! Rules and positions to weights and reasons.
 
-use ndarray::{Array, ArrayBase, ArrayView3, Axis, Data, Dimension};
+use ndarray::{Array, ArrayBase, Axis, Data, Dimension};
 
 use super::{Normalize, PadIds, Policy};
 use crate::delay::{Fills, Sequencer, Tracks, check_streams, ends, place};
@@ -99,7 +99,9 @@ impl Policy {
         let grid = batched(&codes.0)?;
         let (frames, shape) = (grid.len_of(TIME), codes.0.raw_dim());
         let tracks = Tracks::new(sequencer, frames, 0..sequencer.steps(frames)?);
-        let Scales { streams: scales, sums, .. } = self.scales(layout, grid, &tracks)?;
+        let mut scales = self.scales(layout, grid.len_of(Axis(1)))?;
+        read_rows(grid, |k, row| scales.count(k, row, &tracks));
+        let Scales { streams: scales, sums, .. } = scales.normalized(self.normalize);
         let (mut weights, mut reasons) = (Array::zeros(shape.clone()), Array::zeros(shape.clone()));
         each_row(grid, batched_mut(weights.view_mut())?, |k, codes, weights| {
             for kept in tracks.of(k).iter().map(|piece| piece.frames.clone()) {
@@ -132,24 +134,12 @@ impl Policy {
         })
     }
 
-    /// What each stream's cells weigh after the normalisation over all codes that are in the sequence.
-    pub(super) fn scales<A: Token>(&self, layout: &Layout, codes: ArrayView3<A>, tracks: &Tracks) -> Result<Scales> {
+    /// What each stream's cells weigh before any normalisation.
+    pub(super) fn scales(&self, layout: &Layout, streams: usize) -> Result<Scales> {
         self.validate()?;
-        layout.check_streams(codes.len_of(Axis(1)))?;
-        let mut scales: Vec<Scale> = layout.streams().iter().map(|stream| self.scale(stream)).collect();
-        let (mut sums, mut present) = (Sums::default(), Vec::with_capacity(codes.len_of(Axis(0)) * scales.len()));
-        read_rows(codes, |k, row| {
-            let (scale, full) = (&scales[k], all_present(row));
-            present.push(full);
-            for piece in tracks.of(k) {
-                let end = if piece.eos.is_some() && ends(row) { f64::from(scale.token) } else { 0.0 };
-                *sums.of(scale.kind) += scale.sum(&row[piece.frames.clone()], full) + end;
-            }
-        });
-        if self.normalize != Normalize::None {
-            scales.iter_mut().for_each(|scale| scale.divide(*sums.of(scale.kind)));
-        }
-        Ok(Scales { streams: scales, sums, present })
+        layout.check_streams(streams)?;
+        let streams = layout.streams().iter().map(|stream| self.scale(stream)).collect();
+        Ok(Scales { streams, sums: Sums::default(), present: Vec::new() })
     }
 
     /// Raw weights of a stream.
@@ -175,6 +165,27 @@ pub(super) struct Scales {
     pub sums: Sums,
     /// Of each row, whether no code of it is absent.
     pub present: Vec<bool>,
+}
+
+impl Scales {
+    /// Adds a row of stream `k` to the sums, as far as it is in the sequence.
+    pub fn count<A: Token>(&mut self, k: usize, row: &[A], tracks: &Tracks) {
+        let (scale, full) = (&self.streams[k], all_present(row));
+        self.present.push(full);
+        for piece in tracks.of(k) {
+            let end = if piece.eos.is_some() && ends(row) { f64::from(scale.token) } else { 0.0 };
+            *self.sums.of(scale.kind) += scale.sum(&row[piece.frames.clone()], full) + end;
+        }
+    }
+
+    /// Divides by the sums, once all rows are in them.
+    pub fn normalized(mut self, normalize: Normalize) -> Self {
+        if normalize != Normalize::None {
+            let sums = &mut self.sums;
+            self.streams.iter_mut().for_each(|scale| scale.divide(*sums.of(scale.kind)));
+        }
+        self
+    }
 }
 
 /// What the cells of one stream weigh.
