@@ -299,13 +299,8 @@ mod tests {
     use crate::text::Word;
 
     fn word(text: &str, start: &str, end: &str, tokens: &[i32]) -> PlacedWord {
-        let word = Word {
-            text: text.into(),
-            start: start.parse().unwrap(),
-            end: end.parse().unwrap(),
-            speaker: "SPEAKER_MAIN".into(),
-        };
-        PlacedWord { word, frame: None, tokens: tokens.into() }
+        let word = Word::new(text, start.parse().unwrap(), end.parse().unwrap(), "SPEAKER_MAIN");
+        PlacedWord::new(word, tokens.into())
     }
 
     fn recording(channels: usize, codebooks: usize, frames: usize) -> Recording {

@@ -41,11 +41,23 @@ pub enum EventKind {
     Collision,
     /// A channel that is there has frames without codes; `amount` is how many.
     Absent,
+    /// Tokens of a word were not written because the next word began; `amount` is how many.
+    Replaced,
+    /// A token whose id is that of the pad was overwritten by an end of pad; `amount` is how many.
+    Overwritten,
+    /// A word was left out, as its rule or the choice at a window's border wants it; `amount` is its tokens.
+    Dropped,
+    /// A word that a window's border cuts goes on in the next window; `amount` is how many tokens.
+    Split,
+    /// Frames in which a speaker of a recording with one channel is not heard; `amount` is how many.
+    Unheard,
+    /// Tokens of words are the unknown id: no text comes back from them; `amount` is how many.
+    Unknown,
 }
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [EventKind; 13] = [
+    pub const ALL: [EventKind; 19] = [
         EventKind::Cut,
         EventKind::Late,
         EventKind::Empty,
@@ -59,6 +71,12 @@ impl EventKind {
         EventKind::OutsideWindow,
         EventKind::Collision,
         EventKind::Absent,
+        EventKind::Replaced,
+        EventKind::Overwritten,
+        EventKind::Dropped,
+        EventKind::Split,
+        EventKind::Unheard,
+        EventKind::Unknown,
     ];
 
     /// The name written to ledgers.
@@ -77,6 +95,12 @@ impl EventKind {
             EventKind::OutsideWindow => "outside_window",
             EventKind::Collision => "collision",
             EventKind::Absent => "absent",
+            EventKind::Replaced => "replaced",
+            EventKind::Overwritten => "overwritten",
+            EventKind::Dropped => "dropped",
+            EventKind::Split => "split",
+            EventKind::Unheard => "unheard",
+            EventKind::Unknown => "unknown",
         }
     }
 }

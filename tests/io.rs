@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, ArrayD, IxDyn, arr1, arr2};
 use proptest::prelude::*;
-use roundelay::batch::{Region, Segment, Split};
+use roundelay::batch::{Segment, Split};
 use roundelay::io::tensors::{self, Tensor};
 use roundelay::io::{self, Dataset, DatasetInfo, Identity, PartReader, PartSummary, PartWriter};
 use roundelay::text::{PlacedWord, Word};
+use roundelay::weights::Region;
 use roundelay::{Frames, Kind, Layout, Seconds, Stream};
 
 fn layout(streams: usize, cardinality: u32) -> Layout {
@@ -46,13 +47,8 @@ fn segment(id: &str, codes: Array2<i32>) -> Segment {
 }
 
 fn word(text: &str, frame: Option<usize>, tokens: &[i32]) -> PlacedWord {
-    let word = Word {
-        text: text.into(),
-        start: "0.08".parse().unwrap(),
-        end: "0.3".parse().unwrap(),
-        speaker: "SPEAKER_MAIN".into(),
-    };
-    PlacedWord { word, frame, tokens: tokens.to_vec() }
+    let word = Word::new(text, "0.08".parse().unwrap(), "0.3".parse().unwrap(), "SPEAKER_MAIN");
+    PlacedWord { frame, ..PlacedWord::new(word, tokens.to_vec()) }
 }
 
 fn write_part(path: &Path, layout: &Layout, segments: &[Segment], group: usize) -> PartSummary {
@@ -85,9 +81,8 @@ fn any_word() -> impl Strategy<Value = PlacedWord> {
     let tokens = prop::collection::vec(any::<i32>(), 0..4);
     (".{0,6}", any_time(), any_time(), ".{0,3}", frame, tokens).prop_map(
         |(text, start, end, speaker, frame, tokens)| PlacedWord {
-            word: Word { text, start, end, speaker },
             frame,
-            tokens,
+            ..PlacedWord::new(Word::new(text, start, end, speaker), tokens)
         },
     )
 }

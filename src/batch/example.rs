@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::stream::Frames;
 use crate::text::PlacedWord;
 use crate::units::Seconds;
+use crate::weights::Region;
 
 /// What a dataset holds a row of.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,17 +29,6 @@ pub struct Segment {
     pub split: Split,
     /// Anything else that the manifest says of the recording, as JSON text.
     pub meta: String,
-}
-
-/// A span of time whose loss weights are multiplied.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Region {
-    /// First instant.
-    pub start: Seconds,
-    /// Instant after the last.
-    pub end: Seconds,
-    /// Factor, finite and not negative.
-    pub weight: f32,
 }
 
 /// For training on, or for measuring by.

@@ -2,4 +2,4 @@
 
 mod example;
 
-pub use example::{Region, Segment, Split};
+pub use example::{Segment, Split};

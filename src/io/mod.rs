@@ -23,4 +23,4 @@ pub use files::{remove_leftovers, sha256_of_file, write_atomic, write_json_atomi
 pub use manifest::{Manifest, ManifestEntry};
 pub use parts::{FORMAT_VERSION, PartReader, PartSummary, PartWriter};
 pub use prep::{CodeSource, PrepOptions, prep};
-pub use words::{read_alignments, read_words};
+pub use words::{Transcript, WordsFormat, read_alignments, read_words};

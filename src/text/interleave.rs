@@ -102,12 +102,7 @@ impl Rule {
     /// use roundelay::text::{Rule, TextStream, Word, tokenize};
     /// let layout = roundelay::Layout::preset("moshi-7b")?;
     /// let text = TextStream::of(&layout, "SPEAKER_MAIN")?;
-    /// let word = Word {
-    ///     text: "hello".into(),
-    ///     start: "0.2".parse()?,
-    ///     end: "0.5".parse()?,
-    ///     speaker: "SPEAKER_MAIN".into(),
-    /// };
+    /// let word = Word::new("hello", "0.2".parse()?, "0.5".parse()?, "SPEAKER_MAIN");
     /// let words = tokenize(vec![word], |_| Ok(vec![6312, 28709]))?;
     /// let row = Rule::Moshi.place(words, &text, 6)?;
     /// assert_eq!(row.tokens, [3, 0, 6312, 28709, 3, 3]);
@@ -132,7 +127,7 @@ impl Rule {
 /// # Errors
 /// Those of `encode`.
 pub fn tokenize(words: Vec<Word>, mut encode: impl FnMut(&str) -> Result<Vec<i32>>) -> Result<Vec<PlacedWord>> {
-    let placed = |word: Word| Ok(PlacedWord { tokens: encode(word.stripped())?, word, frame: None });
+    let placed = |word: Word| Ok(PlacedWord::new(word.clone(), encode(word.stripped())?));
     words.into_iter().map(placed).collect()
 }
 
@@ -173,8 +168,7 @@ mod tests {
 
     fn word(text: &str, start: i64, end: i64, speaker: &str, tokens: Vec<i32>) -> PlacedWord {
         let (start, end) = (hundredths(start), hundredths(end));
-        let word = Word { text: text.into(), start, end, speaker: speaker.into() };
-        PlacedWord { word, frame: None, tokens }
+        PlacedWord::new(Word::new(text, start, end, speaker), tokens)
     }
 
     /// Words of speaker A, each from a frame on, for a quarter of a second.
@@ -341,7 +335,7 @@ mod tests {
             let mut end = 0;
             let mut expected = vec![PAD; frames];
             let mut cut = 0;
-            for PlacedWord { word, frame, tokens } in &row.words {
+            for PlacedWord { word, frame, tokens, .. } in &row.words {
                 prop_assert!(word.speaker == "A" || frame.is_none());
                 let written = frame.map_or(0, |first| tokens.len().min(frames - first));
                 if let Some(first) = *frame {

@@ -15,9 +15,17 @@ pub struct Word {
     pub end: Seconds,
     /// Who said it.
     pub speaker: String,
+    /// Its token ids where the source gives them; a tokenizer is then not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<i32>>,
 }
 
 impl Word {
+    /// A word whose ids are the tokenizer's matter.
+    pub fn new(text: impl Into<String>, start: Seconds, end: Seconds, speaker: impl Into<String>) -> Self {
+        Word { text: text.into(), start, end, speaker: speaker.into(), ids: None }
+    }
+
     /// The text without white space around it, which is what is tokenized.
     ///
     /// White space as Python's `str.strip` has it: also the separators U+001C to U+001F, and not U+200B.
@@ -41,4 +49,14 @@ pub struct PlacedWord {
     pub frame: Option<usize>,
     /// All its token ids, also those that were cut.
     pub tokens: Vec<i32>,
+    /// When each token begins, under a rule that spreads them over the word; empty where they follow one another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub starts: Vec<Seconds>,
+}
+
+impl PlacedWord {
+    /// A word that is to be placed.
+    pub fn new(word: Word, tokens: Vec<i32>) -> Self {
+        PlacedWord { word, frame: None, tokens, starts: Vec::new() }
+    }
 }

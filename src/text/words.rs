@@ -59,12 +59,8 @@ fn word(row: &[i32], cells: std::ops::Range<usize>, text: &TextStream, tokenizer
         let error = Error::invalid("token", ids[at], format!("0..{} as in the tokenizer", tokenizer.len()));
         return Err(error.at_frame(cells.start + at).in_stream(&text.stream.name));
     }
-    let word = Word {
-        text: tokenizer.decode(ids)?.trim_start_matches(' ').to_owned(),
-        start: text.frame_rate.start_of(cells.start),
-        end: text.frame_rate.start_of(cells.end),
-        speaker: text.speaker.to_owned(),
-    };
+    let [start, end] = [cells.start, cells.end].map(|frame| text.frame_rate.start_of(frame));
+    let word = Word::new(tokenizer.decode(ids)?.trim_start_matches(' '), start, end, text.speaker);
     Ok(Some(word).filter(|word| !word.text.is_empty()))
 }
 

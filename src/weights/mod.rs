@@ -6,10 +6,12 @@
 //! ```
 
 mod policy;
+mod region;
 mod training;
 mod weigh;
 
 pub use policy::{Normalize, PadIds, Policy};
+pub use region::Region;
 pub use training::{Training, TrainingViews};
 pub use weigh::{Reason, Sums, Weights};
 use weigh::{Scales, TIME};

@@ -6,12 +6,13 @@ use parquet::file::writer::SerializedRowGroupWriter;
 
 use super::columns::Column;
 use super::reader::Columns;
-use crate::batch::{Region, Segment, Split};
+use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
 use crate::io::files::Sealed;
 use crate::stream::{Frames, Layout};
 use crate::text::{PlacedWord, Word};
 use crate::units::Seconds;
+use crate::weights::Region;
 
 /// Indices of single columns in the schema.
 pub(super) const ID: usize = 0;
@@ -161,14 +162,10 @@ impl Group {
         let mut tokens = tokens.into_iter();
         let mut words = Vec::with_capacity(texts.len());
         for (i, (said, speaker)) in texts.into_iter().zip(speakers).enumerate() {
-            let word = Word {
-                text: text(said)?,
-                start: Seconds::from_f64(starts[i])?,
-                end: Seconds::from_f64(ends[i])?,
-                speaker: text(speaker)?,
-            };
-            let frame = frames[i].map(frame_index).transpose()?;
-            words.push(PlacedWord { word, frame, tokens: tokens.by_ref().take(lengths[i]).collect() });
+            let [start, end] = [Seconds::from_f64(starts[i])?, Seconds::from_f64(ends[i])?];
+            let word = Word::new(text(said)?, start, end, text(speaker)?);
+            let tokens = tokens.by_ref().take(lengths[i]).collect();
+            words.push(PlacedWord { frame: frames[i].map(frame_index).transpose()?, ..PlacedWord::new(word, tokens) });
         }
         Ok(words)
     }

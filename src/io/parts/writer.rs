@@ -182,10 +182,11 @@ mod tests {
     use super::super::PartReader;
     use super::super::claims::{BYTES_PER_TOKEN, MAX_GROUP_BYTES};
     use super::*;
-    use crate::batch::{Region, Split};
+    use crate::batch::Split;
     use crate::stream::Frames;
     use crate::text::{PlacedWord, Word};
     use crate::units::Seconds;
+    use crate::weights::Region;
 
     fn one_stream() -> Layout {
         let preset = Layout::preset("delay-1").unwrap();
@@ -208,8 +209,8 @@ mod tests {
 
     #[test]
     fn no_segment_takes_more_memory_for_a_token_than_the_reader_allows() {
-        let word = Word { text: String::new(), start: Seconds::ZERO, end: Seconds::ZERO, speaker: String::new() };
-        let words = vec![PlacedWord { word, frame: Some(0), tokens: vec![] }; 1000];
+        let word = Word::new("", Seconds::ZERO, Seconds::ZERO, "");
+        let words = vec![PlacedWord { frame: Some(0), ..PlacedWord::new(word, vec![]) }; 1000];
         let regions = vec![Region { start: Seconds::ZERO, end: Seconds::ZERO, weight: 1.0 }; 1000];
         let codes = Frames(Array2::zeros((1, 1000)));
         let folder = tempfile::tempdir().unwrap();

@@ -263,7 +263,7 @@ impl<'a> Job<'a> {
         let path = recording.with_extension("json");
         let words: Vec<Word> = match &self.tokenizer {
             None if path.try_exists().is_ok_and(|exists| !exists) => Vec::new(),
-            _ => read_words(&path)?,
+            _ => read_words(&path, None)?.words.unwrap_or_default(),
         };
         tokenize(words, |text| match &self.tokenizer {
             Some((_, tokenizer)) => tokenizer.encode_lines(text),

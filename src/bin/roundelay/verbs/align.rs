@@ -59,7 +59,8 @@ impl Args {
             layout = Layout::new(layout.name(), rate, layout.streams().to_vec())?;
         }
         let tokenizer = args::tokenizer(&self.tokenizer)?;
-        let words = tokenize(read_words(&self.words)?, |text| tokenizer.encode_lines(text))?;
+        let words =
+            tokenize(read_words(&self.words, None)?.words.unwrap_or_default(), |text| tokenizer.encode_lines(text))?;
         let text = TextStream::of(&layout, &self.main_speaker)?;
         let placed = roundelay::text::Rule::from(self.rule).place(words, &text, self.frames);
         let row = placed.map_err(|e| e.in_file(self.words.display()))?;

@@ -1,14 +1,14 @@
 //! Tokenizers against what SentencePiece 0.2.0 and moshi-finetune gave for the same texts.
 
-mod common;
-
 use roundelay::text::{Tokenizer, Word, tokenize};
 use roundelay::{ErrorKind, Seconds};
 use serde::Deserialize;
 
-const BPE: &[u8] = include_bytes!("../fixtures/tokenizers/mistral_v1_32k_bpe.model");
-const UNIGRAM: &[u8] = include_bytes!("../fixtures/tokenizers/small_unigram_2000.model");
-const NMT_NFKC: &[u8] = include_bytes!("../fixtures/tokenizers/demo_8k_unigram.model");
+use crate::common;
+
+const BPE: &[u8] = include_bytes!("../../fixtures/tokenizers/mistral_v1_32k_bpe.model");
+const UNIGRAM: &[u8] = include_bytes!("../../fixtures/tokenizers/small_unigram_2000.model");
+const NMT_NFKC: &[u8] = include_bytes!("../../fixtures/tokenizers/demo_8k_unigram.model");
 
 #[derive(Deserialize)]
 struct Family {
@@ -62,7 +62,7 @@ fn check(tokenizer: &Tokenizer, name: &str, sha256: &str) -> usize {
 }
 
 fn stripped_ids(tokenizer: &Tokenizer, text: &str) -> Vec<i32> {
-    let word = Word { text: text.into(), start: Seconds::ZERO, end: Seconds::ZERO, speaker: String::new() };
+    let word = Word::new(text, Seconds::ZERO, Seconds::ZERO, "");
     tokenize(vec![word], |text| tokenizer.encode_lines(text)).unwrap().remove(0).tokens
 }
 

@@ -87,7 +87,7 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Op
 fn word(entry: &Value) -> Result<Word> {
     let [text, span, speaker] = entry.parts("[word, [start, end], speaker]")?;
     let [start, end] = span.parts("[start, end]")?;
-    Ok(Word { text: text.string()?, start: start.time()?, end: end.time()?, speaker: speaker.string()? })
+    Ok(Word::new(text.string()?, start.time()?, end.time()?, speaker.string()?))
 }
 
 /// A part of the file, and where in the alignments it is.
