@@ -1,14 +1,17 @@
 //! Tokenizers against what SentencePiece 0.2.0 and moshi-finetune gave for the same texts.
 
+use std::collections::BTreeMap;
+use std::fs;
+
+use roundelay::Seconds;
 use roundelay::text::{Tokenizer, Word, tokenize};
-use roundelay::{ErrorKind, Seconds};
 use serde::Deserialize;
 
 use crate::common;
 
 const BPE: &[u8] = include_bytes!("../../fixtures/tokenizers/mistral_v1_32k_bpe.model");
 const UNIGRAM: &[u8] = include_bytes!("../../fixtures/tokenizers/small_unigram_2000.model");
-const NMT_NFKC: &[u8] = include_bytes!("../../fixtures/tokenizers/demo_8k_unigram.model");
+const RULES: &[u8] = include_bytes!("../../fixtures/tokenizers/rules_bpe.model");
 
 #[derive(Deserialize)]
 struct Family {
@@ -80,11 +83,34 @@ fn unigram_gives_the_recorded_ids() {
     assert_eq!(check(&tokenizer, "reference/moshi/tokenize_unigram.json", sha256), 75);
 }
 
+/// What `fixtures/tokenizers/make.py` wrote down.
+#[derive(Deserialize)]
+struct Normalised {
+    models: BTreeMap<String, Vec<Row>>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    text: String,
+    ids: Vec<i32>,
+    decoded: String,
+}
+
 #[test]
-fn the_normaliser_that_is_missing_is_named() {
-    let error = Tokenizer::from_bytes(NMT_NFKC).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }));
-    assert!(error.to_string().contains("\"nmt_nfkc\""), "{error}");
+fn normalisers_and_denormalisers_give_the_recorded_ids_and_texts() {
+    let sha256 = "d7f564e7f18813efdf6fa1c8efa19c97471eee0d860b299956acacdc63fcca84";
+    let recorded: Normalised = serde_json::from_slice(&common::recorded("tokenizers/normalised.json", sha256)).unwrap();
+    let mut cases = BTreeMap::new();
+    for (name, rows) in &recorded.models {
+        let tokenizer = Tokenizer::from_bytes(&fs::read(common::fixture("tokenizers").join(name)).unwrap()).unwrap();
+        for Row { text, ids, decoded } in rows {
+            assert_eq!(tokenizer.encode(text), *ids, "{name}: {text:?}");
+            assert_eq!(tokenizer.decode(ids).unwrap(), *decoded, "{name}: {text:?}");
+        }
+        cases.insert(&**name, rows.len());
+    }
+    let expected = [("demo_8k_unigram.model", 62), ("rules_bpe.model", 62), ("rules_unigram.model", 62)];
+    assert_eq!(cases, BTreeMap::from(expected));
 }
 
 #[test]
@@ -94,20 +120,24 @@ fn the_text_pad_of_moshi_is_a_byte_in_one_and_special_in_the_other() {
     assert!(bpe.is_text(3) && !unigram.is_text(3));
     assert!(!bpe.is_text(0) && !bpe.is_text(1) && bpe.is_control(1) && bpe.is_text(6312) && !bpe.is_text(32_000));
     assert!(bpe.begins_word(6312) && !bpe.begins_word(28709) && !bpe.begins_word(-1));
+    assert_eq!(bpe.collisions(&[3, 0, 32_000]), [(3, "<0x00>")]);
+    assert_eq!(unigram.collisions(&[3, 0]), []);
 }
 
 #[test]
 fn every_cut_or_bent_model_is_an_answer_and_no_panic() {
-    for length in (0..UNIGRAM.len()).step_by(37) {
-        let _ = Tokenizer::from_bytes(&UNIGRAM[..length]);
-    }
-    let mut bent = UNIGRAM.to_vec();
-    for at in (0..UNIGRAM.len()).step_by(61) {
-        bent[at] ^= 1 << (at % 8);
-        if let Ok(tokenizer) = Tokenizer::from_bytes(&bent) {
-            let ids = tokenizer.encode("Any text  at all: é\u{1F600}\n");
-            let _ = tokenizer.decode(&ids).unwrap();
+    for (model, step) in [(UNIGRAM, 61), (RULES, 3)] {
+        for length in (0..model.len()).step_by(step) {
+            let _ = Tokenizer::from_bytes(&model[..length]);
         }
-        bent[at] = UNIGRAM[at];
+        let mut bent = model.to_vec();
+        for at in (0..model.len()).step_by(step) {
+            bent[at] ^= 1 << (at % 8);
+            if let Ok(tokenizer) = Tokenizer::from_bytes(&bent) {
+                let ids = tokenizer.encode("Any text  at all: é\u{1F600}\nABC ½½ e\u{301}ﬁ… O K");
+                let _ = tokenizer.decode(&ids).unwrap();
+            }
+            bent[at] = model[at];
+        }
     }
 }

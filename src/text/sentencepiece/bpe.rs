@@ -7,20 +7,65 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::model::PieceKind;
+use super::model::{Piece, PieceKind};
 use super::vocabulary::Vocabulary;
 
-/// Hands the pieces of `text` to `emit`, in order, as text and id.
-///
-/// # Source
-/// SentencePiece `bpe_model.cc`, `SampleEncode` without dropout.
-pub(super) fn encode<'t>(vocabulary: &Vocabulary, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
-    let mut merger = Merger::new(vocabulary, text);
-    merger.merge_all();
-    let mut at = merger.symbols.first();
-    while let Some(symbol) = at {
-        merger.resegment(&text[symbol.start..symbol.end], &mut emit);
-        at = symbol.next.map(|next| &merger.symbols[next]);
+/// Pieces this long are looked at when a model is read, to know whether merging arrives at them.
+const SHORT: usize = 32;
+
+/// The pieces by their text.
+pub(super) struct Bpe {
+    ids: HashMap<Box<str>, Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    id: u32,
+    /// Whether the piece's own text, merged, is known to become this one piece. Not every piece is reached so.
+    whole: bool,
+}
+
+impl Bpe {
+    pub(super) fn of(vocabulary: &Vocabulary) -> Self {
+        let entry = |(piece, id): (&Piece, u32)| (piece.text.clone(), Entry { id, whole: false });
+        let mut bpe = Bpe { ids: vocabulary.text_pieces().map(entry).collect() };
+        let short = vocabulary.text_pieces().filter(|(piece, _)| piece.text.len() <= SHORT);
+        for (piece, id) in short {
+            let whole = bpe.becomes(vocabulary, &piece.text, id);
+            bpe.ids.get_mut(&piece.text).expect("it was put there").whole = whole;
+        }
+        bpe
+    }
+
+    fn becomes(&self, vocabulary: &Vocabulary, text: &str, expected: u32) -> bool {
+        let mut all = true;
+        self.merge(vocabulary, text, |piece, id| all &= id == expected && piece.len() == text.len());
+        all
+    }
+
+    /// Hands the pieces of `text` to `emit`, in order, as text and id.
+    ///
+    /// # Source
+    /// SentencePiece `bpe_model.cc`, `SampleEncode` without dropout.
+    pub(super) fn encode<'t>(&self, vocabulary: &Vocabulary, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
+        match self.ids.get(text) {
+            Some(&Entry { id, whole: true }) => emit(text, id),
+            _ => self.merge(vocabulary, text, emit),
+        }
+    }
+
+    fn merge<'t>(&self, vocabulary: &Vocabulary, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
+        let mut merger = Merger::new(self, vocabulary, text);
+        merger.merge_all();
+        let mut at = merger.symbols.first();
+        while let Some(symbol) = at {
+            merger.resegment(&text[symbol.start..symbol.end], &mut emit);
+            at = symbol.next.map(|next| &merger.symbols[next]);
+        }
+    }
+
+    fn id(&self, text: &str) -> Option<u32> {
+        self.ids.get(text).map(|entry| entry.id)
     }
 }
 
@@ -64,6 +109,7 @@ impl PartialEq for Pair {
 impl Eq for Pair {}
 
 struct Merger<'t, 'v> {
+    bpe: &'v Bpe,
     vocabulary: &'v Vocabulary,
     text: &'t str,
     symbols: Vec<Symbol>,
@@ -73,10 +119,10 @@ struct Merger<'t, 'v> {
 }
 
 impl<'t, 'v> Merger<'t, 'v> {
-    fn new(vocabulary: &'v Vocabulary, text: &'t str) -> Self {
+    fn new(bpe: &'v Bpe, vocabulary: &'v Vocabulary, text: &'t str) -> Self {
         let symbols = split(vocabulary, text);
         let agenda = BinaryHeap::with_capacity(symbols.len());
-        let mut merger = Merger { vocabulary, text, symbols, agenda, halves: HashMap::new() };
+        let mut merger = Merger { bpe, vocabulary, text, symbols, agenda, halves: HashMap::new() };
         (1..merger.symbols.len()).for_each(|right| merger.consider(Some(right - 1), Some(right)));
         merger
     }
@@ -88,7 +134,7 @@ impl<'t, 'v> Merger<'t, 'v> {
         if a.frozen || b.frozen {
             return;
         }
-        let Some(id) = self.vocabulary.id(&self.text[a.start..b.end]) else { return };
+        let Some(id) = self.bpe.id(&self.text[a.start..b.end]) else { return };
         let piece = self.vocabulary.piece(id);
         if piece.kind == PieceKind::Unused {
             self.halves.insert(id, a.end - a.start);
@@ -121,15 +167,22 @@ impl<'t, 'v> Merger<'t, 'v> {
         let mut waiting = Vec::new();
         let mut at = Some(symbol);
         while let Some(symbol) = at {
-            let id = self.vocabulary.id(symbol);
+            let id = self.bpe.id(symbol);
             if let Some(half) = id.and_then(|id| self.unused_half(id)) {
                 waiting.push(&symbol[half..]);
                 at = Some(&symbol[..half]);
             } else {
-                emit(symbol, id.unwrap_or(self.vocabulary.unk()));
+                emit(symbol, id.map_or(self.vocabulary.unk(), |id| self.emitted(id)));
                 at = waiting.pop();
             }
         }
+    }
+
+    /// The library looks each piece up once more by its text, and so takes a byte or the unknown piece that reads like
+    /// it. With a control piece it fails then; here it stays text.
+    fn emitted(&self, id: u32) -> u32 {
+        let spelt = self.vocabulary.as_spelt(id);
+        if self.vocabulary.piece(spelt).kind == PieceKind::Control { id } else { spelt }
     }
 
     fn unused_half(&self, id: u32) -> Option<usize> {

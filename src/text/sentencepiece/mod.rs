@@ -4,9 +4,11 @@
 //! "hello there"  ->  ▁hello▁there  ->  ▁hell o ▁there  ->  6312 28709 736      ▁ (U+2581) stands for a space
 //! ```
 //!
-//! BPE and Unigram models with the identity normaliser, equal to the C++ library id for id.
+//! BPE and Unigram models with the map of their normaliser, equal to the C++ library id for id.
 
 mod bpe;
+mod charsmap;
+mod decode;
 mod model;
 mod normalize;
 mod proto;
@@ -20,6 +22,7 @@ mod tests;
 use std::fmt;
 
 use crate::error::{Error, Result};
+use decode::Decoder;
 use model::{Model, Normalizer, Piece, PieceKind, Trainer};
 use normalize::SPACE;
 use proto::malformed;
@@ -41,14 +44,16 @@ pub struct Tokenizer {
     vocabulary: Vocabulary,
     algorithm: Algorithm,
     normalizer: Normalizer,
+    /// What is done to decoded text; hardly any model has one.
+    denormalizer: Option<Normalizer>,
     unk_surface: String,
     bos: Option<i32>,
     eos: Option<i32>,
 }
 
 enum Algorithm {
-    Bpe,
-    Unigram(unigram::Scores),
+    Bpe(bpe::Bpe),
+    Unigram(unigram::Unigram),
 }
 
 impl Tokenizer {
@@ -56,28 +61,29 @@ impl Tokenizer {
     ///
     /// # Errors
     /// `Malformed` if they are no SentencePiece model or a damaged one. `Unsupported` for word and character models,
-    /// for a normaliser that rewrites characters, and for white space kept as a suffix. `OverLimit` beyond 256 MiB,
-    /// 4 million pieces, or 4096 bytes in one piece.
+    /// and for white space kept as a suffix. `OverLimit` beyond 256 MiB, 4 million pieces, 4096 bytes in one piece, or
+    /// 1024 in what a normaliser writes for one string.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         if let Some(other) = other_format(bytes) {
             return Err(Error::unsupported(other, "a SentencePiece .model file is needed"));
         }
         let Model { pieces, trainer, normalizer, denormalizer } = Model::read(bytes)?;
-        check_supported(&trainer, &normalizer, &denormalizer)?;
+        check_supported(&trainer)?;
         let vocabulary = Vocabulary::new(pieces, trainer.byte_fallback)?;
         let algorithm = match trainer.model_type {
-            2 => Algorithm::Bpe,
-            _ => Algorithm::Unigram(unigram::Scores::of(&vocabulary)),
+            2 => Algorithm::Bpe(bpe::Bpe::of(&vocabulary)),
+            _ => Algorithm::Unigram(unigram::Unigram::of(&vocabulary)),
         };
         let control = |name: &str| id_of(vocabulary.pieces(), name, PieceKind::Control);
         let (bos, eos) = (control(&trainer.bos_piece), control(&trainer.eos_piece));
-        Ok(Tokenizer { bos, eos, vocabulary, algorithm, normalizer, unk_surface: trainer.unk_surface })
+        let denormalizer = Some(denormalizer).filter(|denormalizer| denormalizer.charsmap.is_some());
+        let unk_surface = trainer.unk_surface;
+        Ok(Tokenizer { vocabulary, algorithm, normalizer, denormalizer, unk_surface, bos, eos })
     }
 
     /// The ids of a text, without one that marks its beginning. A `<s>` in the text is three characters.
     pub fn encode(&self, text: &str) -> Vec<i32> {
-        let normal = self.normalizer.apply(text, &self.vocabulary);
-        let mut ids = Vec::with_capacity(normal.len() / 2 + 1);
+        let mut ids = Vec::with_capacity(text.len() / 2 + 1);
         let mut after_unknown = false;
         let emit = |piece: &str, id: u32| {
             let unknown = id == self.vocabulary.unk();
@@ -89,11 +95,29 @@ impl Tokenizer {
             }
             after_unknown = unknown;
         };
-        match &self.algorithm {
-            Algorithm::Bpe => bpe::encode(&self.vocabulary, &normal, emit),
-            Algorithm::Unigram(scores) => unigram::encode(&self.vocabulary, scores, &normal, emit),
-        }
+        self.cut(text, emit);
         ids
+    }
+
+    /// The pieces of a text as they stand in it, spaces escaped, with their ids. What the model does not know has the
+    /// unknown id: a character at a time where it spells bytes, else as many as follow one another.
+    pub(in crate::text) fn pieces(&self, text: &str) -> Vec<(String, i32)> {
+        let mut pieces: Vec<(String, i32)> = Vec::new();
+        let (unknown, by_run) = (self.unk(), self.vocabulary.bytes().is_none());
+        self.cut(text, |piece, id| match pieces.last_mut() {
+            Some((run, last)) if by_run && *last == unknown && id as i32 == unknown => run.push_str(piece),
+            _ => pieces.push((piece.to_owned(), id as i32)),
+        });
+        pieces
+    }
+
+    /// Normalises a text and cuts it into pieces, unknown characters one by one.
+    fn cut(&self, text: &str, emit: impl FnMut(&str, u32)) {
+        let normal = self.normalizer.apply(text, |text| self.vocabulary.user_defined_prefix(text));
+        match &self.algorithm {
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, &normal, emit),
+            Algorithm::Unigram(unigram) => unigram::encode(&self.vocabulary, unigram, &normal, emit),
+        }
     }
 
     /// The ids of a text of several lines: each line by itself, so that each gets its own leading space, with the
@@ -124,21 +148,24 @@ impl Tokenizer {
     }
 
     /// The text of ids: pieces joined, spaces unescaped, the leading space dropped, bytes put together. Control
-    /// pieces have no text; bytes that are not UTF-8 become U+FFFD, one for each byte.
+    /// pieces have no text; bytes that are not UTF-8 become U+FFFD, one for each byte. What a normaliser replaced does
+    /// not come back.
     ///
     /// # Errors
     /// `Invalid` for an id outside the vocabulary.
     pub fn decode(&self, ids: &[i32]) -> Result<String> {
-        let mut text = Decoder { tokenizer: self, text: String::new(), bytes: Vec::new(), at_start: true };
+        let mut text = Decoder::new(self);
         for &id in ids {
             text.push(self.checked(id)?);
         }
         Ok(text.finish())
     }
 
+    /// The piece that decoding takes for an id: the library goes by its text.
     fn checked(&self, id: i32) -> Result<&Piece> {
         let expected = || Error::invalid("token", id, format!("0..{}", self.len()));
-        self.vocabulary.get(id).ok_or_else(expected)
+        let known = u32::try_from(id).ok().filter(|&id| (id as usize) < self.len()).ok_or_else(expected)?;
+        Ok(self.vocabulary.piece(self.vocabulary.as_spelt(known)))
     }
 
     /// True if the piece of `id` begins a word: it starts with an escaped space.
@@ -152,6 +179,25 @@ impl Tokenizer {
     pub fn is_text(&self, id: i32) -> bool {
         let kind = self.vocabulary.get(id).map(|piece| piece.kind);
         matches!(kind, Some(PieceKind::Normal | PieceKind::UserDefined | PieceKind::Byte))
+    }
+
+    /// Those of `ids` that text can become, with their pieces: where `ids` are a layout's pads, what such text becomes
+    /// cannot be told from padding.
+    ///
+    /// # Examples
+    /// Moshi pads with 3 and ends the padding with 0.
+    /// ```
+    /// use roundelay::text::Tokenizer;
+    /// let model = include_bytes!("../../../fixtures/tokenizers/mistral_v1_32k_bpe.model");
+    /// let tokenizer = Tokenizer::from_bytes(model)?;
+    /// assert_eq!(tokenizer.collisions(&[3, 0]), [(3, "<0x00>")]);
+    /// # Ok::<(), roundelay::Error>(())
+    /// ```
+    pub fn collisions(&self, ids: &[i32]) -> Vec<(i32, &str)> {
+        // Where there are no bytes to fall back to, an unknown character becomes the unknown piece.
+        let unk = self.vocabulary.bytes().is_none().then_some(self.unk());
+        let met = ids.iter().filter(|&&id| self.is_text(id) || Some(id) == unk);
+        met.filter_map(|&id| Some((id, self.piece(id)?))).collect()
     }
 
     /// True for a piece without text of its own, as `<s>`.
@@ -190,7 +236,7 @@ impl Tokenizer {
 impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let algorithm = match self.algorithm {
-            Algorithm::Bpe => "BPE",
+            Algorithm::Bpe(_) => "BPE",
             Algorithm::Unigram(_) => "Unigram",
         };
         write!(f, "Tokenizer({algorithm}, {} pieces)", self.len())
@@ -206,7 +252,7 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn check_supported(trainer: &Trainer, normalizer: &Normalizer, denormalizer: &Normalizer) -> Result<()> {
+fn check_supported(trainer: &Trainer) -> Result<()> {
     let kind = match trainer.model_type {
         1 | 2 => None,
         3 => Some("a word model"),
@@ -216,11 +262,6 @@ fn check_supported(trainer: &Trainer, normalizer: &Normalizer, denormalizer: &No
     if let Some(kind) = kind {
         return Err(Error::unsupported(format!("tokenizer: {kind}"), "BPE and Unigram models are read"));
     }
-    if normalizer.has_charsmap || denormalizer.has_charsmap {
-        let name = if normalizer.has_charsmap { &normalizer.name } else { &denormalizer.name };
-        let what = format!("tokenizer: the normaliser \"{name}\"");
-        return Err(Error::unsupported(what, "only models with the identity normaliser are read so far"));
-    }
     if trainer.whitespace_as_suffix {
         return Err(Error::unsupported("tokenizer: white space as a suffix", "pieces must carry it in front"));
     }
@@ -229,55 +270,4 @@ fn check_supported(trainer: &Trainer, normalizer: &Normalizer, denormalizer: &No
 
 fn id_of(pieces: &[Piece], text: &str, kind: PieceKind) -> Option<i32> {
     pieces.iter().zip(0..).find(|(piece, _)| piece.kind == kind && &*piece.text == text).map(|(_, id)| id)
-}
-
-/// Joins pieces into text.
-///
-/// # Source
-/// SentencePiece `sentencepiece_processor.cc`, `Decode`.
-struct Decoder<'a> {
-    tokenizer: &'a Tokenizer,
-    text: String,
-    bytes: Vec<u8>,
-    /// Whether the next piece's leading space is the one that encoding put in front.
-    at_start: bool,
-}
-
-impl Decoder<'_> {
-    fn push(&mut self, piece: &Piece) {
-        if let (PieceKind::Byte, Some(byte)) = (piece.kind, vocabulary::byte_of(&piece.text)) {
-            return self.bytes.push(byte);
-        }
-        self.flush_bytes();
-        self.at_start &= self.text.is_empty();
-        match piece.kind {
-            PieceKind::Control => {}
-            PieceKind::Unknown => self.text.push_str(&self.tokenizer.unk_surface),
-            _ => self.push_text(&piece.text),
-        }
-    }
-
-    fn push_text(&mut self, piece: &str) {
-        let Normalizer { dummy_prefix, remove_extra_whitespaces, .. } = self.tokenizer.normalizer;
-        let mut rest = piece;
-        if self.at_start && (dummy_prefix || remove_extra_whitespaces) {
-            rest = piece.strip_prefix(SPACE).unwrap_or(piece);
-            // One space was put in front; where spaces are removed, as many as come are dropped.
-            self.at_start = remove_extra_whitespaces || rest.len() == piece.len();
-        }
-        self.text.extend(rest.chars().map(|c| if c == SPACE { ' ' } else { c }));
-    }
-
-    fn flush_bytes(&mut self) {
-        for chunk in self.bytes.utf8_chunks() {
-            self.text.push_str(chunk.valid());
-            self.text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
-        }
-        self.bytes.clear();
-    }
-
-    fn finish(mut self) -> String {
-        self.flush_bytes();
-        self.text
-    }
 }

@@ -3,6 +3,7 @@
 //! # Source
 //! `sentencepiece_model.proto` of SentencePiece 0.2.0, for field numbers and defaults.
 
+use super::charsmap::Charsmap;
 use super::proto::{Fields, Value, malformed};
 use crate::error::{Error, Result};
 
@@ -64,11 +65,10 @@ impl Default for Trainer {
     }
 }
 
-/// What is done to a text before it is cut into pieces.
-#[derive(Debug, Clone)]
+/// What is done to a text before it is cut into pieces, or after they are joined.
+#[derive(Debug)]
 pub(super) struct Normalizer {
-    pub name: String,
-    pub has_charsmap: bool,
+    pub charsmap: Option<Charsmap>,
     pub dummy_prefix: bool,
     pub remove_extra_whitespaces: bool,
     pub escape_whitespaces: bool,
@@ -76,13 +76,7 @@ pub(super) struct Normalizer {
 
 impl Default for Normalizer {
     fn default() -> Self {
-        Normalizer {
-            name: String::new(),
-            has_charsmap: false,
-            dummy_prefix: true,
-            remove_extra_whitespaces: true,
-            escape_whitespaces: true,
-        }
+        Normalizer { charsmap: None, dummy_prefix: true, remove_extra_whitespaces: true, escape_whitespaces: true }
     }
 }
 
@@ -163,7 +157,10 @@ impl Trainer {
                 (3, Value::Number(number)) => self.model_type = number,
                 (24, Value::Number(flag)) => self.whitespace_as_suffix = flag != 0,
                 (35, Value::Number(flag)) => self.byte_fallback = flag != 0,
-                (44, Value::Bytes(bytes)) => self.unk_surface = string(bytes)?,
+                // The library reads it as a C string.
+                (44, Value::Bytes(bytes)) => {
+                    self.unk_surface = string(bytes.split(|&byte| byte == 0).next().unwrap_or(&[]))?
+                }
                 (45, Value::Bytes(bytes)) => set_name(&mut self.unk_piece, bytes)?,
                 (46, Value::Bytes(bytes)) => set_name(&mut self.bos_piece, bytes)?,
                 (47, Value::Bytes(bytes)) => set_name(&mut self.eos_piece, bytes)?,
@@ -178,8 +175,8 @@ impl Normalizer {
     fn read(&mut self, message: &[u8]) -> Result<()> {
         for field in Fields::new(message) {
             match field? {
-                (1, Value::Bytes(bytes)) => self.name = string(bytes)?,
-                (2, Value::Bytes(bytes)) => self.has_charsmap = !bytes.is_empty(),
+                (2, Value::Bytes([])) => self.charsmap = None,
+                (2, Value::Bytes(bytes)) => self.charsmap = Some(Charsmap::read(bytes)?),
                 (3, Value::Number(flag)) => self.dummy_prefix = flag != 0,
                 (4, Value::Number(flag)) => self.remove_extra_whitespaces = flag != 0,
                 (5, Value::Number(flag)) => self.escape_whitespaces = flag != 0,

@@ -38,6 +38,16 @@ fn with_bytes(model_type: u64, pieces: &[(&str, f32, u64)]) -> Tokenizer {
     Tokenizer::from_bytes(&[model(model_type, &all), bytes(2, &number(35, 1))].concat()).unwrap()
 }
 
+/// A model whose normaliser has this map.
+fn with_map(map: Vec<u8>) -> Vec<u8> {
+    [model(BPE, &[("a", 0.0, NORMAL)]), bytes(3, &bytes(2, &map))].concat()
+}
+
+/// A map without keys, with these strings.
+fn map_of(strings: &[u8]) -> Vec<u8> {
+    [&[0, 4, 0, 0][..], &[0; 1024], strings].concat()
+}
+
 fn refusal(bytes: &[u8]) -> String {
     Tokenizer::from_bytes(bytes).unwrap_err().to_string()
 }
@@ -102,6 +112,30 @@ fn a_control_piece_in_the_text_is_text() {
 }
 
 #[test]
+fn a_piece_that_reads_like_a_byte_is_decoded_as_one() {
+    let pieces =
+        [("<0x41>", 0.0, USER_DEFINED), ("<s>", 0.0, USER_DEFINED), ("<s>", 0.0, CONTROL), ("a", -1.0, NORMAL)];
+    for (model_type, id) in [(BPE, 66), (UNIGRAM, 257)] {
+        let tokenizer = with_bytes(model_type, &pieces);
+        assert_eq!(tokenizer.encode("<0x41>"), [id]);
+        assert_eq!(tokenizer.decode(&[66, 257, 258, 259]).unwrap(), "AA");
+        // SentencePiece 0.2.0 fails on this text with BPE models.
+        assert_eq!(tokenizer.encode("<s>"), [258]);
+    }
+}
+
+#[test]
+fn pads_that_text_can_become_are_told() {
+    let pieces = [("<pad>", 0.0, CONTROL), ("a", -1.0, NORMAL), ("b", -1.0, UNUSED), ("c", -1.0, USER_DEFINED)];
+    let ids = [0, 1, 2, 3, 4, 5, -1];
+    assert_eq!(tokenizer(BPE, &pieces).collisions(&ids), [(0, "<unk>"), (2, "a"), (4, "c")]);
+    assert_eq!(
+        with_bytes(BPE, &pieces).collisions(&[0, 1, 256, 257, 258]),
+        [(1, "<0x00>"), (256, "<0xFF>"), (258, "a")]
+    );
+}
+
+#[test]
 fn a_control_piece_of_one_character_becomes_bytes() {
     // SentencePiece 0.2.0 fails on this text with BPE models: it takes the id and then misses a character.
     assert_eq!(with_bytes(BPE, &[("a", -1.0, NORMAL), ("x", 0.0, CONTROL)]).encode("ax"), [257, 121]);
@@ -154,9 +188,14 @@ fn models_that_cannot_be_read_say_why() {
         (model(4, &[a]), "tokenizer: a character model is not supported"),
         (model(7, &[a]), "its model type is 7"),
         ([model(BPE, &[a]), bytes(2, &number(24, 1))].concat(), "tokenizer: white space as a suffix is not supported"),
+        (with_map(b"map".to_vec()), "the map of its normaliser is broken: it has no size"),
+        (with_map([0, 4, 0, 0, 1].to_vec()), "its trie is cut off"),
+        (with_map([4, 0, 0, 0, 0, 0, 0, 0, 0].to_vec()), "its trie has 4 bytes, which is no multiple of 1024"),
+        (with_map(map_of(b"")), "its last string has no end"),
+        (with_map(map_of(b"\xff\0")), "invalid utf-8"),
         (
-            [model(BPE, &[a]), bytes(3, &[bytes(1, b"nfkc"), bytes(2, b"map")].concat())].concat(),
-            "tokenizer: the normaliser \"nfkc\" is not supported: only models with the identity normaliser",
+            with_map(map_of(&[[b'x'; 1025].as_slice(), b"\0"].concat())),
+            "length of a normalised string is 1025, over the limit of 1024",
         ),
         (model(BPE, &[(&"a".repeat(5000), 0.0, NORMAL)]), "length of piece 1 is 5000, over the limit of 4096"),
         ([model(BPE, &[a]), bytes(1, &bytes(1, &[0xff]))].concat(), "piece 2: invalid utf-8"),
@@ -204,23 +243,32 @@ proptest! {
     fn merging_equals_the_slow_way(pieces in vocabulary(), text in "[abc]{0,24}") {
         let tokenizer = build(BPE, &pieces);
         let mut found = Vec::new();
-        bpe::encode(&tokenizer.vocabulary, &text, |piece, _| found.push(piece.to_owned()));
+        let Algorithm::Bpe(bpe) = &tokenizer.algorithm else { unreachable!() };
+        bpe.encode(&tokenizer.vocabulary, &text, |piece, _| found.push(piece.to_owned()));
         prop_assert_eq!(found, merge_slowly(&pieces, &text));
     }
 
     #[test]
     fn no_way_to_cut_has_a_better_sum(pieces in vocabulary(), text in "[abc]{0,9}") {
         let tokenizer = build(UNIGRAM, &pieces);
-        let scores = unigram::Scores::of(&tokenizer.vocabulary);
+        let unigram = unigram::Unigram::of(&tokenizer.vocabulary);
         let unknown = pieces.iter().map(|piece| piece.1).fold(f32::MAX, f32::min) - 10.0;
         let mut sum = 0.0;
         let mut joined = String::new();
-        unigram::encode(&tokenizer.vocabulary, &scores, &text, |piece, id| {
+        unigram::encode(&tokenizer.vocabulary, &unigram, &text, |piece, id| {
             sum += if id == 0 { unknown } else { tokenizer.vocabulary.piece(id).score };
             joined.push_str(piece);
         });
         prop_assert_eq!(joined, text.clone());
         prop_assert_eq!(sum, best_sum(&pieces, unknown, &text));
+    }
+
+    #[test]
+    fn no_map_makes_it_panic(units in prop::collection::vec(any::<u32>(), 256), strings in "[a\u{e9} \\x00]{0,9}", text in "[ab\u{e9} ]{0,9}") {
+        let trie: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let map = [&[0, 4, 0, 0][..], &*trie, strings.as_bytes(), b"\0"].concat();
+        let tokenizer = Tokenizer::from_bytes(&with_map(map)).unwrap();
+        prop_assert!(tokenizer.encode(&text).len() < 100);
     }
 
     #[test]

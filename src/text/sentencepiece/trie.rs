@@ -1,4 +1,6 @@
-//! Byte strings to ids: exact, and by every prefix of a text.
+//! Byte strings to ids, by every prefix of a text.
+
+use super::model::Piece;
 
 /// A trie whose nodes lie level by level, the children of one node side by side.
 #[derive(Debug, Clone)]
@@ -19,8 +21,13 @@ struct Node {
 type Keys<'k> = &'k [(&'k [u8], u32)];
 
 impl Trie {
+    /// A trie of some of a vocabulary's pieces.
+    pub(super) fn of<'p>(pieces: impl Iterator<Item = (&'p Piece, u32)>) -> Self {
+        Trie::new(pieces.map(|(piece, id)| (piece.text.as_bytes(), id)).collect())
+    }
+
     /// A trie of distinct keys, none of them empty, with at most `u32::MAX` bytes in all: [`super::model`] has checked.
-    pub(super) fn new(mut keys: Vec<(&[u8], u32)>) -> Self {
+    fn new(mut keys: Vec<(&[u8], u32)>) -> Self {
         keys.sort_unstable();
         let mut trie = Trie { nodes: vec![Node { first_child: 0, children: 0, id: None }], labels: vec![0] };
         // The keys below each node of the level that is being laid out.
@@ -60,11 +67,6 @@ impl Trie {
         labels.binary_search(&byte).ok().map(|child| self.nodes[first + child])
     }
 
-    /// The id of `key`.
-    pub(super) fn get(&self, key: &[u8]) -> Option<u32> {
-        key.iter().try_fold(self.nodes[0], |node, &byte| self.child(node, byte))?.id
-    }
-
     /// Keys that `text` begins with, shortest first, as length and id.
     pub(super) fn prefixes(&self, text: &[u8]) -> impl Iterator<Item = (usize, u32)> {
         let walk = text.iter().scan(self.nodes[0], |node, &byte| {
@@ -87,7 +89,6 @@ mod tests {
         ) {
             let trie = Trie::new(keys.iter().enumerate().map(|(id, key)| (key.as_bytes(), id as u32)).collect());
             let id = |text: &str| keys.iter().position(|key| key == text).map(|id| id as u32);
-            prop_assert_eq!(trie.get(text.as_bytes()), id(&text));
             let prefixes: Vec<_> = (1..=text.len()).filter_map(|n| Some((n, id(&text[..n])?))).collect();
             prop_assert_eq!(trie.prefixes(text.as_bytes()).collect::<Vec<_>>(), prefixes);
         }

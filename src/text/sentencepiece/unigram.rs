@@ -1,18 +1,20 @@
 //! Unigram encoding: of all ways to cut a text into pieces, the one with the best sum of scores.
 
 use super::model::PieceKind;
+use super::trie::Trie;
 use super::vocabulary::Vocabulary;
 
 /// What a character that is no piece costs more than the worst piece.
 const UNKNOWN_PENALTY: f32 = 10.0;
 
-/// Scores that follow from those of all pieces.
-pub(super) struct Scores {
+/// The pieces by their beginnings, and scores that follow from those of all pieces.
+pub(super) struct Unigram {
+    pieces: Trie,
     unknown: f32,
     largest: f32,
 }
 
-impl Scores {
+impl Unigram {
     pub(super) fn of(vocabulary: &Vocabulary) -> Self {
         let normal = vocabulary.pieces().iter().filter(|piece| piece.kind == PieceKind::Normal);
         let (smallest, largest) = normal.fold((f32::MAX, f32::MIN_POSITIVE), |(smallest, largest), piece| {
@@ -20,7 +22,8 @@ impl Scores {
             // there it stays, and a user-defined piece gets about -0.1.
             (smallest.min(piece.score), largest.max(piece.score))
         });
-        Scores { unknown: smallest - UNKNOWN_PENALTY, largest }
+        let pieces = Trie::of(vocabulary.text_pieces());
+        Unigram { pieces, unknown: smallest - UNKNOWN_PENALTY, largest }
     }
 }
 
@@ -35,12 +38,18 @@ struct Best {
 /// Hands the pieces of `text` to `emit`, in order, as text and id.
 ///
 /// # Source
-/// SentencePiece `unigram_model.cc`, `EncodeOptimized`: sums are compared in double and kept in single precision; of
-/// equal sums the first found stays.
-pub(super) fn encode<'t>(vocabulary: &Vocabulary, scores: &Scores, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
+/// SentencePiece `unigram_model.cc`, `EncodeOptimized`, of 0.2.0 and 0.2.1: sums are compared in double and kept in
+/// single precision; of equal sums the first found stays. From 0.2.2 on they are compared in single precision, which
+/// cuts about one in a thousand hard strings elsewhere: runs of one character that several cuts fit equally well.
+pub(super) fn encode<'t>(
+    vocabulary: &Vocabulary,
+    unigram: &Unigram,
+    text: &'t str,
+    mut emit: impl FnMut(&'t str, u32),
+) {
     let mut best: Vec<Option<Best>> = vec![None; text.len() + 1];
     for (start, character) in text.char_indices() {
-        extend(vocabulary, scores, &text[start..], start, character.len_utf8(), &mut best);
+        extend(vocabulary, unigram, &text[start..], start, character.len_utf8(), &mut best);
     }
     for (piece, id) in trace(text, &best) {
         emit(piece, id);
@@ -50,7 +59,7 @@ pub(super) fn encode<'t>(vocabulary: &Vocabulary, scores: &Scores, text: &'t str
 /// Tries every piece that begins at `start`.
 fn extend(
     vocabulary: &Vocabulary,
-    scores: &Scores,
+    unigram: &Unigram,
     rest: &str,
     start: usize,
     character: usize,
@@ -58,18 +67,18 @@ fn extend(
 ) {
     let so_far = best[start].map_or(0.0, |best| best.score);
     let mut is_piece = false;
-    for (length, id) in vocabulary.prefixes(rest) {
+    for (length, id) in unigram.pieces.prefixes(rest.as_bytes()) {
         let piece = vocabulary.piece(id);
         let score = match piece.kind {
             PieceKind::Unused => continue,
-            PieceKind::UserDefined => f64::from(length as f32 * scores.largest) - 0.1,
+            PieceKind::UserDefined => f64::from(length as f32 * unigram.largest) - 0.1,
             _ => f64::from(piece.score),
         };
         is_piece |= length == character;
         improve(&mut best[start + length], score + f64::from(so_far), start, id);
     }
     if !is_piece {
-        let score = scores.unknown + so_far;
+        let score = unigram.unknown + so_far;
         improve(&mut best[start + character], f64::from(score), start, vocabulary.unk());
     }
 }

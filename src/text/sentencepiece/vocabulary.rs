@@ -1,6 +1,6 @@
 //! The pieces of a model, checked, and the ways to look them up.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::model::{Piece, PieceKind};
 use super::proto::malformed;
@@ -10,11 +10,10 @@ use crate::error::Result;
 /// Pieces by id and by text.
 pub(super) struct Vocabulary {
     pieces: Vec<Piece>,
-    /// Pieces that text may become: normal, user-defined and unused. Control, byte and unknown pieces are not among
-    /// them, so a `<s>` that somebody said is text.
-    text: Trie,
     /// Pieces that are matched before any others; most models have none.
     user_defined: Option<Trie>,
+    /// Text pieces that read like a reserved one, with that one's id; most models have none.
+    twins: HashMap<u32, u32>,
     unk: u32,
     bytes: Option<Box<[u32; 256]>>,
 }
@@ -25,10 +24,13 @@ impl Vocabulary {
         check_distinct(&pieces)?;
         let unk = unknown_id(&pieces)?;
         let bytes = byte_ids(&pieces, byte_fallback)?;
-        let text = trie_of(&pieces, is_text);
         let has_user_defined = pieces.iter().any(|piece| piece.kind == PieceKind::UserDefined);
-        let user_defined = has_user_defined.then(|| trie_of(&pieces, |kind| kind == PieceKind::UserDefined));
-        Ok(Vocabulary { text, user_defined, unk, bytes, pieces })
+        let user_defined = has_user_defined.then(|| {
+            let pieces = pieces.iter().zip(0..).filter(|(piece, _)| piece.kind == PieceKind::UserDefined);
+            Trie::of(pieces)
+        });
+        let twins = twins(&pieces);
+        Ok(Vocabulary { user_defined, twins, unk, bytes, pieces })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -58,14 +60,15 @@ impl Vocabulary {
         self.bytes.as_deref()
     }
 
-    /// The id of a text that is one piece.
-    pub(super) fn id(&self, text: &str) -> Option<u32> {
-        self.text.get(text.as_bytes())
+    /// Pieces that text may become, with their ids: normal, user-defined and unused. Control, byte and unknown pieces
+    /// are not among them, so a `<s>` that somebody said is text.
+    pub(super) fn text_pieces(&self) -> impl Iterator<Item = (&Piece, u32)> {
+        self.pieces.iter().zip(0..).filter(|(piece, _)| is_text(piece.kind))
     }
 
-    /// Pieces that `text` begins with, shortest first, as length and id.
-    pub(super) fn prefixes(&self, text: &str) -> impl Iterator<Item = (usize, u32)> {
-        self.text.prefixes(text.as_bytes())
+    /// The id that the library gives to the text of a piece: where two read alike, the reserved one's.
+    pub(super) fn as_spelt(&self, id: u32) -> u32 {
+        self.twins.get(&id).copied().unwrap_or(id)
     }
 
     /// Length of the longest user-defined piece that `text` begins with.
@@ -78,11 +81,6 @@ fn is_text(kind: PieceKind) -> bool {
     matches!(kind, PieceKind::Normal | PieceKind::UserDefined | PieceKind::Unused)
 }
 
-fn trie_of(pieces: &[Piece], wanted: impl Fn(PieceKind) -> bool) -> Trie {
-    let wanted = pieces.iter().zip(0..).filter(|(piece, _)| wanted(piece.kind));
-    Trie::new(wanted.map(|(piece, id)| (piece.text.as_bytes(), id)).collect())
-}
-
 /// A text piece may read like a reserved one; apart from that no text occurs twice.
 fn check_distinct(pieces: &[Piece]) -> Result<()> {
     let mut seen = HashSet::new();
@@ -90,6 +88,14 @@ fn check_distinct(pieces: &[Piece]) -> Result<()> {
         Some(id) => Err(malformed(format!("piece {id}, {:?}, is there twice", pieces[id].text))),
         None => Ok(()),
     }
+}
+
+fn twins(pieces: &[Piece]) -> HashMap<u32, u32> {
+    let with_ids = || pieces.iter().zip(0..);
+    let reserved: HashMap<_, _> =
+        with_ids().filter(|(piece, _)| !is_text(piece.kind)).map(|(p, id)| (&p.text, id)).collect();
+    let text = with_ids().filter(|(piece, _)| is_text(piece.kind));
+    text.filter_map(|(piece, id)| Some((id, *reserved.get(&piece.text)?))).collect()
 }
 
 fn unknown_id(pieces: &[Piece]) -> Result<u32> {
