@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 use ndarray::{Array3, ArrayD, ArrayView2, Axis};
 use roundelay::delay::{Bracket, Delays, Pattern};
 use roundelay::io::tensors;
-use roundelay::io::{PartReader, read_alignments, read_audio};
-use roundelay::text::{Tokenizer, Word};
+use roundelay::io::{PartReader, WordsFormat, parse_segments, parse_words, parse_words_for, read_audio, words_text};
+use roundelay::text::{SpeakerSegment, Tokenizer, Word};
 use roundelay::{Delay, Extent, FrameRate, Frames, Kind, Layout, Sequencer, Start, Stream};
 use tempfile::NamedTempFile;
 
@@ -53,23 +53,136 @@ pub fn tokenizer(bytes: &[u8]) {
     assert!(tokenizer.decode(&[size]).is_err() && tokenizer.decode(&[-1]).is_err());
 }
 
-/// Words that are accepted keep their times when they are written again, and every time has a frame.
+/// moshi-finetune's words that are accepted are the same when they are written again, and every time has a frame.
 pub fn words(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let Ok(words) = read_alignments(text) else { return };
+    let Some(text) = words_text_of(bytes) else { return };
+    let Ok(transcript) = parse_words(&text, WordsFormat::MoshiFinetune) else { return };
+    let words = transcript.words.as_deref().unwrap_or_default();
+    check_times(words);
+    let regions =
+        transcript.regions.iter().map(|region| format!("[{}, {}, {}]", region.start, region.end, region.weight));
+    let again = format!(
+        "{{\"alignments\": {}, \"regions\": {}, \"text_conditions\": {}}}",
+        transcript.words.as_ref().map_or("null".to_owned(), |words| list(words.iter().map(entry))),
+        list(regions),
+        transcript.conditions.as_deref().unwrap_or("null"),
+    );
+    assert_eq!(parse_words(&again, WordsFormat::MoshiFinetune).expect("what is written can be read"), transcript);
+}
+
+fn entry(word: &Word) -> String {
+    let said = word.ids.as_ref().map_or_else(|| json(&word.text), |ids| list(ids.iter().map(i32::to_string)));
+    format!("[{said}, [{}, {}], {}]", word.start, word.end, json(&word.speaker))
+}
+
+/// J-Moshi's words that are accepted are the same when they are written again.
+pub fn jmoshi(bytes: &[u8]) {
+    let entry = |word: &Word| {
+        let (speaker, said) = (json(&word.speaker), json(&word.text));
+        format!(r#"{{"end": {}, "start": {}, "word": {said}, "speaker": {speaker}}}"#, word.end, word.start)
+    };
+    check_words(bytes, WordsFormat::Jmoshi, |words| list(words.iter().map(entry)));
+}
+
+/// WhisperX's words that are accepted are the same when they are written again.
+pub fn whisperx(bytes: &[u8]) {
+    let entry = |word: &Word| {
+        let (speaker, said) = (json(&word.speaker), json(&word.text));
+        format!(r#"{{"word": {said}, "start": {}, "end": {}, "speaker": {speaker}}}"#, word.start, word.end)
+    };
+    check_words(bytes, WordsFormat::Whisperx, |words| {
+        format!(r#"{{"segments": [{{"words": {}}}], "word_segments": 0}}"#, list(words.iter().map(entry)))
+    });
+}
+
+/// The words of a TextGrid that is accepted are the same when they are written again, a tier for each speaker.
+pub fn textgrid(bytes: &[u8]) {
+    check_words(bytes, WordsFormat::TextGrid, |words| {
+        let mut tiers: Vec<&[Word]> = words.chunk_by(|a, b| a.speaker == b.speaker).collect();
+        if tiers.is_empty() {
+            // A tier in which nothing is said.
+            tiers.push(&[]);
+        }
+        let quoted = |text: &str| text.replace('"', "\"\"");
+        let mut written = format!("\"ooTextFile\" \"TextGrid\" 0 0 <exists> {}\n", tiers.len());
+        for tier in tiers {
+            let name = quoted(tier.first().map_or("", |word| &word.speaker));
+            written += &format!("class = \"IntervalTier\" ! tier\n\"{name} - words\" 0 0 {}\n", tier.len());
+            written.extend(tier.iter().map(|word| format!("{} {} \"{}\"\n", word.start, word.end, quoted(&word.text))));
+        }
+        written
+    });
+}
+
+/// CTM's words that are accepted are the same when they are written again.
+pub fn ctm(bytes: &[u8]) {
+    let line = |word: &Word| format!("a {} {} {} {}\n", word.speaker, word.start, word.end - word.start, word.text);
+    check_words(bytes, WordsFormat::Ctm, |words| words.iter().map(line).collect());
+}
+
+/// Lhotse's words that are accepted are the same when they are written again, each in a supervision of its own.
+pub fn lhotse(bytes: &[u8]) {
+    let line = |(id, word): (usize, &Word)| {
+        let (start, duration) = (word.start, word.end - word.start);
+        let (speaker, said) = (json(&word.speaker), json(&word.text));
+        format!(
+            "{{\"id\": \"{id}\", \"recording_id\": \"a\", \"start\": {start}, \"duration\": {duration}, \"speaker\": \
+             {speaker}, \"alignment\": {{\"word\": [[{said}, {start}, {duration}, null]]}}}}\n"
+        )
+    };
+    check_words(bytes, WordsFormat::Lhotse, |words| words.iter().enumerate().map(line).collect());
+}
+
+/// Spans of speakers that are accepted are the same when they are written again.
+pub fn rttm(bytes: &[u8]) {
+    let Some(text) = words_text_of(bytes) else { return };
+    let _ = parse_segments(&text, Some("a"));
+    let Ok(segments) = parse_segments(&text, None) else { return };
+    let line = |segment: &SpeakerSegment| {
+        let (start, duration) = (segment.start, segment.end - segment.start);
+        assert!(start <= segment.end);
+        format!("SPEAKER a 1 {start} {duration} <NA> <NA> {} <NA> <NA>\n", segment.speaker)
+    };
+    let again: String = segments.iter().map(line).collect();
+    assert_eq!(parse_segments(&again, None).expect("what is written can be read"), segments);
+}
+
+/// Whichever format it is found to have, a text is read or refused.
+fn words_text_of(bytes: &[u8]) -> Option<String> {
+    let text = words_text(bytes.to_vec()).ok()?;
+    for name in ["a.json", "a"] {
+        let _ = WordsFormat::detect(name, &text);
+    }
+    Some(text)
+}
+
+/// Words that are accepted have times in order of their frames, and are the same when they are written again.
+fn check_words(bytes: &[u8], format: WordsFormat, write: impl Fn(&[Word]) -> String) {
+    let Some(text) = words_text_of(bytes) else { return };
+    let _ = parse_words_for("a", &text, format);
+    let Ok(transcript) = parse_words(&text, format) else { return };
+    let words = transcript.words.expect("only moshi-finetune has recordings of which nothing is known");
+    check_times(&words);
+    let again = write(&words);
+    let again = parse_words(&again, format).unwrap_or_else(|error| panic!("{error}:\n{again}"));
+    assert_eq!(again.words, Some(words));
+}
+
+fn check_times(words: &[Word]) {
     let rate = FrameRate::new(25, 2).expect("a rate");
-    for word in &words {
+    for word in words {
         let (start, first) = (rate.floor(word.start), rate.ceil(word.start));
         assert!((0..=1).contains(&(first - start)));
         assert!((rate.floor(word.end) < start) <= (word.end < word.start), "frames are in another order than times");
     }
-    let again = format!("{{\"alignments\": [{}]}}", words.iter().map(entry).collect::<Vec<_>>().join(","));
-    assert_eq!(read_alignments(&again).expect("what is written can be read"), words);
 }
 
-fn entry(word: &Word) -> String {
-    let string = |text: &str| serde_json::to_string(text).expect("a string is JSON");
-    format!("[{}, [{}, {}], {}]", string(&word.text), word.start, word.end, string(&word.speaker))
+fn json(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is JSON")
+}
+
+fn list(entries: impl Iterator<Item = String>) -> String {
+    format!("[{}]", entries.collect::<Vec<_>>().join(", "))
 }
 
 /// A tensor holds no more elements than its file has bytes. The first byte chooses the format.

@@ -60,6 +60,36 @@ fn words_files() {
 }
 
 #[test]
+fn jmoshi_files() {
+    replay("jmoshi", 0, bodies::jmoshi);
+}
+
+#[test]
+fn whisperx_files() {
+    replay("whisperx", 0, bodies::whisperx);
+}
+
+#[test]
+fn textgrid_files() {
+    replay("textgrid", 0, bodies::textgrid);
+}
+
+#[test]
+fn ctm_files() {
+    replay("ctm", 0, bodies::ctm);
+}
+
+#[test]
+fn lhotse_files() {
+    replay("lhotse", 0, bodies::lhotse);
+}
+
+#[test]
+fn rttm_files() {
+    replay("rttm", 0, bodies::rttm);
+}
+
+#[test]
 fn tensor_files() {
     replay("tensors", 0, bodies::tensors);
 }

@@ -23,4 +23,5 @@ pub use files::{remove_leftovers, sha256_of_file, write_atomic, write_json_atomi
 pub use manifest::{Manifest, ManifestEntry};
 pub use parts::{FORMAT_VERSION, PartReader, PartSummary, PartWriter};
 pub use prep::{CodeSource, PrepOptions, prep};
-pub use words::{Transcript, WordsFormat, read_alignments, read_words};
+pub use words::{Transcript, WordsFormat, parse_words, parse_words_for, read_words, words_text};
+pub use words::{parse_regions, parse_segments, read_regions, read_segments};
