@@ -43,7 +43,8 @@ pub enum EventKind {
     Absent,
     /// Tokens of a word were not written because the next word began; `amount` is how many.
     Replaced,
-    /// A token whose id is that of the pad was overwritten by an end of pad; `amount` is how many.
+    /// Tokens of a word were written and then overwritten: they have the pad's id and looked like silence, or stood
+    /// where a negative delay leaves the row absent; `amount` is how many.
     Overwritten,
     /// A word was left out, as its rule or the choice at a window's border wants it; `amount` is its tokens.
     Dropped,

@@ -54,7 +54,16 @@ impl Seconds {
     /// The nearest double.
     pub fn to_f64(self) -> f64 {
         // The decimal is exact and the parser rounds correctly, so no second rounding creeps in.
-        self.to_string().parse().expect("a decimal number is a valid double")
+        self.of_nanoseconds().unwrap_or_else(|| self.to_string().parse().expect("a decimal number is a valid double"))
+    }
+
+    /// The nearest double of a whole number of nanoseconds, which most times are: both sides of the division are exact,
+    /// so that its rounding is the only one.
+    fn of_nanoseconds(self) -> Option<f64> {
+        const NANOSECOND: i128 = ONE / 1_000_000_000;
+        let count = (self.0 as f64 / NANOSECOND as f64).round();
+        let exact = count.abs() < (1i64 << 53) as f64 && i128::from(count as i64) * NANOSECOND == self.0;
+        exact.then_some(count / 1e9)
     }
 
     /// `samples / sample_rate`, to 24 decimals; at most a million million seconds.
@@ -211,9 +220,14 @@ impl FrameRate {
         Ok(FrameRate { frames: frames / common, seconds: seconds / common })
     }
 
+    /// The nearest double.
+    pub fn to_f64(self) -> f64 {
+        f64::from(self.frames) / f64::from(self.seconds)
+    }
+
     /// The frame in which `time` lies: floor(seconds x rate). Negative before the beginning.
     pub fn floor(self, time: Seconds) -> i64 {
-        self.scaled(time).0
+        self.floor_of_near(time).unwrap_or_else(|| self.scaled(time).0)
     }
 
     /// The number of frames that cover a length: ceil(seconds x rate).
@@ -237,6 +251,19 @@ impl FrameRate {
             return Err(Error::invalid("sample rate", sample_rate, format!("a multiple of {self} frames a second")));
         }
         Ok((samples / u64::from(self.frames)) as usize)
+    }
+
+    /// floor(seconds x rate) of a time within some hours, by multiplying: dividing 128 bits takes ten times as long.
+    fn floor_of_near(self, time: Seconds) -> Option<i64> {
+        if time.0.unsigned_abs() >> 94 != 0 {
+            return None;
+        }
+        let (product, frame) = (time.0 * i128::from(self.frames), i128::from(self.seconds) * ONE);
+        // Without the lower half, and in doubles, this misses by one frame at most.
+        let about = (product >> 64) as i64 as f64 * ((1u128 << 64) as f64 / ONE as f64) / f64::from(self.seconds);
+        let about = about as i64 - i64::from(about < 0.0);
+        let rest = product - i128::from(about) * frame;
+        Some(about - i64::from(rest < 0) + i64::from(rest >= frame))
     }
 
     /// floor(seconds x rate), and whether that was exact.
@@ -299,7 +326,7 @@ impl fmt::Debug for FrameRate {
 /// Writes a number where that reads back as this rate, else the fraction as text.
 impl Serialize for FrameRate {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let number = f64::from(self.frames) / f64::from(self.seconds);
+        let number = self.to_f64();
         match number.to_string().parse() {
             Ok(FrameRate { frames, seconds }) if (frames, seconds) == (self.frames, self.seconds) => {
                 serializer.serialize_f64(number)
@@ -383,10 +410,30 @@ mod tests {
 
     #[test]
     fn doubles_round_trip() {
-        for value in [0.0, -1.5, 2.32, 0.1 + 0.2, 1e-9, 123456.789, 1.0 / 3.0] {
+        for value in [0.0, -1.5, 2.32, 0.1 + 0.2, 1e-9, 123456.789, 1.0 / 3.0, 9007199.254740993, 1e12, -1e-10] {
             assert_eq!(Seconds::from_f64(value).unwrap().to_f64(), value);
         }
+        for milliseconds in (-5000..5000).chain(3_599_000..3_601_000) {
+            let text = format!("{milliseconds}e-3");
+            assert_eq!(seconds(&text).to_f64(), text.parse::<f64>().unwrap());
+        }
         assert!(Seconds::from_f64(f64::NAN).is_err());
+    }
+
+    #[test]
+    fn the_short_way_to_a_frame_gives_the_same_as_the_long_one() {
+        let mut near = 0;
+        for (frames, seconds) in edges().flat_map(|frames| edges().map(move |seconds| (frames, seconds))) {
+            let rate = FrameRate::new(frames, seconds).unwrap();
+            let starts = [0, 1, 2, 7, 1_000, 44_100, 3_000_000_000].map(|frame| rate.start_of(frame).0);
+            let times = starts.into_iter().chain([ONE / 3, 7 * ONE, (1 << 94) - 1, 1 << 94, MAX_SECONDS * ONE]);
+            for time in times.flat_map(|time| [time - 1, time, time + 1, -time, -time - 1, 1 - time]).map(Seconds) {
+                let short = rate.floor_of_near(time);
+                assert!(short.is_none_or(|frame| frame == rate.scaled(time).0), "{time} at {frames}/{seconds}");
+                near += usize::from(short.is_some());
+            }
+        }
+        assert!(near > 300_000, "{near}");
     }
 
     #[test]

@@ -4,5 +4,17 @@ mod common;
 
 #[path = "golden/delay.rs"]
 mod delay;
+#[path = "golden/interleave.rs"]
+mod interleave;
+#[path = "golden/jmoshi_text.rs"]
+mod jmoshi_text;
+#[path = "golden/loss.rs"]
+mod loss;
+#[path = "golden/pipeline.rs"]
+mod pipeline;
 #[path = "golden/tokenize.rs"]
 mod tokenize;
+#[path = "golden/weights.rs"]
+mod weights;
+#[path = "golden/window.rs"]
+mod window;

@@ -139,6 +139,11 @@ impl Layout {
         self.0.silence_prefix
     }
 
+    /// How much later text stands in its row than it is said: the lag and the silence in front together.
+    pub fn lag(&self) -> Seconds {
+        self.text_lag().unwrap_or_default() + self.silence_prefix().unwrap_or_default()
+    }
+
     /// The rows, in order.
     pub fn streams(&self) -> &[Stream] {
         &self.0.streams

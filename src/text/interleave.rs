@@ -9,8 +9,9 @@
 use crate::error::{Error, Result};
 use crate::stream::{Kind, Layout, Stream};
 use crate::tally::Event;
-use crate::text::{PlacedWord, Word, moshi};
-use crate::units::FrameRate;
+use crate::text::PlacedWord;
+use crate::token::ABSENT;
+use crate::units::{FrameRate, Seconds};
 
 /// The stream that a row of text is for, and whose words it holds.
 #[derive(Debug, Clone, Copy)]
@@ -19,12 +20,14 @@ pub struct TextStream<'a> {
     pub stream: &'a Stream,
     /// Frames a second.
     pub frame_rate: FrameRate,
-    /// The speaker's label in the words, as `SPEAKER_MAIN`; words of others are not written.
+    /// The speaker's label in the words, as `SPEAKER_MAIN`; words of others are not written, unless the rule wants it.
     pub speaker: &'a str,
+    /// How much later a word stands in the row than in the sound; below zero where text leads.
+    pub lag: Seconds,
 }
 
 impl<'a> TextStream<'a> {
-    /// The text stream of a layout.
+    /// The only text stream of a layout, as late as the layout says: its `text_lag` and `silence_prefix`.
     ///
     /// # Errors
     /// `Unsupported` if the layout has none, or several.
@@ -35,7 +38,12 @@ impl<'a> TextStream<'a> {
         if texts.next().is_some() {
             return Err(unsupported("it has more than one text stream"));
         }
-        Ok(TextStream { stream, frame_rate: layout.frame_rate(), speaker })
+        Ok(TextStream::new(layout, stream, speaker))
+    }
+
+    /// One text stream of several; where it is none, placing words in it is refused.
+    pub fn new(layout: &Layout, stream: &'a Stream, speaker: &'a str) -> Self {
+        TextStream { stream, frame_rate: layout.frame_rate(), speaker, lag: layout.lag() }
     }
 
     /// The id of silence.
@@ -56,7 +64,7 @@ impl<'a> TextStream<'a> {
 
     /// True for ids that are text or pads; others are absent, ungenerated or initial.
     pub(super) fn is_data(&self, id: i32) -> bool {
-        (0..i64::from(self.stream.cardinality)).contains(&i64::from(id))
+        u32::try_from(id).is_ok_and(|id| id < self.stream.cardinality)
     }
 }
 
@@ -69,86 +77,24 @@ pub struct TextRow {
     pub words: Vec<PlacedWord>,
     /// Words that did not go straight in, in the same order.
     pub events: Vec<Event>,
-    /// Cells of words whose id is also that of the pad or the end of pad: read from the row alone they are silence.
+    /// Cells of words whose id is also that of the pad, the end of pad or the rule's in-word padding: read from the row
+    /// alone they are silence.
     pub collisions: usize,
 }
 
-/// How words become a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Rule {
-    /// The Moshi paper's rule, made complete: a word begins in the frame of its start, or as soon as the word before
-    /// it is finished; an end of pad goes before each word that does not touch the one before.
-    #[default]
-    Moshi,
-}
-
-impl Rule {
-    /// The rule's name, as on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Rule::Moshi => "moshi",
-        }
+impl TextRow {
+    /// A row of a recording whose words nobody knows: every frame is absent, which no loss looks at. An empty list of
+    /// words is something else: silence.
+    pub fn unknown(frames: usize) -> Self {
+        TextRow { tokens: vec![ABSENT as i32; frames], words: Vec::new(), events: Vec::new(), collisions: 0 }
     }
-
-    /// Places words in a row of `frames` tokens. Frames that the words already have do not matter: a row can be made
-    /// anew from the words of another.
-    ///
-    /// # Errors
-    /// `Invalid` if a word that is to be written has a token outside the stream's cardinality, or if the stream is
-    /// not text.
-    /// # Examples
-    /// ```
-    /// use roundelay::text::{Rule, TextStream, Word, tokenize};
-    /// let layout = roundelay::Layout::preset("moshi-7b")?;
-    /// let text = TextStream::of(&layout, "SPEAKER_MAIN")?;
-    /// let word = Word::new("hello", "0.2".parse()?, "0.5".parse()?, "SPEAKER_MAIN");
-    /// let words = tokenize(vec![word], |_| Ok(vec![6312, 28709]))?;
-    /// let row = Rule::Moshi.place(words, &text, 6)?;
-    /// assert_eq!(row.tokens, [3, 0, 6312, 28709, 3, 3]);
-    /// assert_eq!(row.words[0].frame, Some(2));
-    /// # Ok::<(), roundelay::Error>(())
-    /// ```
-    pub fn place(self, mut words: Vec<PlacedWord>, text: &TextStream, frames: usize) -> Result<TextRow> {
-        if text.stream.kind != Kind::Text {
-            let error = Error::invalid("kind", format!("{:?}", text.stream.kind), "Text");
-            return Err(error.in_stream(&text.stream.name));
-        }
-        words.sort_by_key(|word| word.word.start);
-        check_tokens(&words, text)?;
-        match self {
-            Rule::Moshi => Ok(moshi::place(words, text, frames)),
-        }
-    }
-}
-
-/// Gives each word its tokens: those of its text without white space around it.
-///
-/// # Errors
-/// Those of `encode`.
-pub fn tokenize(words: Vec<Word>, mut encode: impl FnMut(&str) -> Result<Vec<i32>>) -> Result<Vec<PlacedWord>> {
-    let placed = |word: Word| Ok(PlacedWord::new(word.clone(), encode(word.stripped())?));
-    words.into_iter().map(placed).collect()
-}
-
-/// Checks the tokens of the words that are to be written.
-fn check_tokens(words: &[PlacedWord], text: &TextStream) -> Result<()> {
-    for PlacedWord { word, tokens, .. } in words.iter().filter(|word| word.word.speaker == text.speaker) {
-        if let Some(&id) = tokens.iter().find(|&&id| !text.is_data(id)) {
-            let what = format!("a token of the word {:?} at {}", word.text, word.start);
-            let expected = format!("0..{}", text.stream.cardinality);
-            return Err(Error::invalid(what, id, expected).in_stream(&text.stream.name));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::tally::{Count, EventKind, Tally};
-    use crate::text::{Tokenizer, words_from_row};
-    use crate::units::Seconds;
+    use crate::text::{JmoshiRule, KyutaiRule, Rule, Tokenizer, TurnMarkers, Word, tokenize, words_from_row};
     use proptest::prelude::*;
 
     const PAD: i32 = 3;
@@ -252,6 +198,57 @@ mod tests {
             let expected = format!("stream text: a token of the word \"hm\" at 1.25 is {wrong}, expected 0..32000");
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn the_row_lags_as_the_layout_says() {
+        let layouts = ["kyutai-stt-2.6b", "kyutai-tts-1.6b", "delay-1"].map(|name| Layout::preset(name).unwrap());
+        let lags = layouts.each_ref().map(|layout| TextStream::of(layout, "A").unwrap().lag.to_string());
+        assert_eq!(lags, ["3.5", "-1.28", "0"]);
+        let text = TextStream { lag: hundredths(24), ..text(&layouts[2]) };
+        let row = Rule::Moshi.place(vec![word("w", 10, 40, "A", vec![10])], &text, 6).unwrap();
+        assert_eq!((row.tokens.as_slice(), events(&row)), (&[3, 3, 3, 0, 10, 3][..], vec![]));
+        let text = TextStream { lag: hundredths(-24), ..text };
+        let row = Rule::Moshi.place(vec![word("w", 10, 40, "A", vec![10])], &text, 3).unwrap();
+        assert_eq!((row.tokens.as_slice(), events(&row)), (&[0, 10, 3][..], vec![(EventKind::Late, 3)]));
+    }
+
+    #[test]
+    fn ids_of_a_word_win_over_the_tokenizer() {
+        let given = Word { ids: Some(vec![7, 8]), ..word("a", 0, 1, "A", vec![]).word };
+        let words = vec![given, word("b", 2, 3, "A", vec![]).word];
+        let tokens = |words: Vec<PlacedWord>| words.into_iter().map(|word| word.tokens).collect::<Vec<_>>();
+        assert_eq!(tokens(tokenize(words.clone(), |_| Ok(vec![9])).unwrap()), [vec![7, 8], vec![9]]);
+        let by_rule = |rule: Rule| tokens(rule.tokenize(words.clone(), bpe()).unwrap());
+        assert_eq!(by_rule(Rule::Moshi), [vec![7, 8], vec![287]]);
+        assert_eq!(by_rule(Rule::Jmoshi(JmoshiRule::default())), [vec![7, 8], vec![287]]);
+    }
+
+    #[test]
+    fn what_lies_past_the_sound_is_absent() {
+        let words = || vec![word("w", 10, 40, "A", vec![10, 11])];
+        let row = Rule::Moshi.place_in_window(words(), &text(&layout()), 2, 4).unwrap();
+        assert_eq!((row.tokens.as_slice(), events(&row)), (&[0, 10, -1, -1][..], vec![(EventKind::Cut, 1)]));
+        assert_eq!(Rule::Moshi.place_in_window(words(), &text(&layout()), 9, 4).unwrap().tokens, [0, 10, 11, 3]);
+        assert_eq!(TextRow::unknown(2).tokens, [-1, -1]);
+    }
+
+    #[test]
+    fn options_out_of_range_are_named() {
+        let refusal = |rule| Rule::Kyutai(rule).place(vec![], &text(&layout()), 4).unwrap_err().to_string();
+        let plain = KyutaiRule::default();
+        let markers = Some(TurnMarkers { bos: 1, eos: 32_000 });
+        assert_eq!(refusal(KyutaiRule { turn_markers: markers, ..plain }), "eos is 32000, expected 0..32000");
+        let padding = refusal(KyutaiRule { in_word_padding: Some(-1), ..plain });
+        assert_eq!(padding, "in_word_padding is -1, expected 0..32000");
+        for audio_delay in [f64::NAN, f64::INFINITY, -1e9] {
+            let delay = refusal(KyutaiRule { audio_delay, ..plain });
+            assert_eq!(delay, format!("audio_delay is {audio_delay}, expected at most 65536 frames"));
+        }
+        let mut late = word("hm", 0, 1, "A", vec![5, 6]);
+        late.starts = vec![hundredths(0)];
+        let error = Rule::Moshi.place(vec![late], &text(&layout()), 4).unwrap_err();
+        assert!(error.to_string().ends_with("starts of the word \"hm\" at 0 is 1, expected 2, as tokens"), "{error}");
     }
 
     #[test]
@@ -372,6 +369,30 @@ mod tests {
             let shown: Vec<u64> = row.words.iter().map(late).filter(|&late| late > 0).map(|late| late as u64).collect();
             let Count { events, amount } = tally.get(EventKind::Late);
             prop_assert!(events >= shown.len() as u64 && amount >= shown.iter().sum());
+        }
+
+        #[test]
+        fn every_word_that_starts_inside_and_fits_is_in_the_row_once(
+            words in words(), frames in 1usize..150, lag in -300..300i64, given in any::<bool>(),
+        ) {
+            let ids = |word: &PlacedWord| Word { ids: given.then(|| word.tokens.clone()), ..word.word.clone() };
+            let mut tokens = words.iter().filter(|_| !given).map(|word| word.tokens.clone());
+            let words = tokenize(words.iter().map(ids).collect(), |_| Ok(tokens.next().unwrap())).unwrap();
+            let layout = layout();
+            let text = TextStream { lag: hundredths(lag), ..text(&layout) };
+            let row = Rule::Moshi.place(words, &text, frames).unwrap();
+            let mut end = 0;
+            for PlacedWord { word, frame, tokens, .. } in row.words.iter().filter(|w| w.word.speaker == "A") {
+                let start = text.frame_rate.floor(word.start + text.lag).max(end).max(1);
+                if tokens.is_empty() {
+                    continue;
+                }
+                end = start + tokens.len() as i64;
+                prop_assert_eq!(frame.map(|frame| frame as i64), Some(start).filter(|&start| start < frames as i64));
+                if end <= frames as i64 {
+                    prop_assert_eq!(&row.tokens[start as usize..end as usize], tokens.as_slice());
+                }
+            }
         }
 
         #[test]

@@ -44,7 +44,7 @@ impl Writer<'_> {
         if placed.tokens.is_empty() {
             return self.tell(EventKind::Empty, 0, placed);
         }
-        let start = self.text.frame_rate.floor(placed.word.start);
+        let start = self.text.frame_rate.floor(placed.word.start + self.text.lag);
         // Frame 0 is left to the end of pad.
         let first = usize::try_from(start).unwrap_or(0).max(self.cursor).max(1);
         let late = i128::try_from(first).map_or(0, |first| first - i128::from(start));
@@ -74,10 +74,12 @@ impl Writer<'_> {
     fn write(&mut self, first: usize, tokens: &[i32]) -> usize {
         self.cursor = first.saturating_add(tokens.len());
         let cells = self.row.tokens.get_mut(first..).unwrap_or_default();
-        let fitting = &tokens[..tokens.len().min(cells.len())];
-        cells[..fitting.len()].copy_from_slice(fitting);
-        self.row.collisions += fitting.iter().filter(|&&id| self.text.is_pad(id)).count();
-        fitting.len()
+        let (pad, end_pad) = (self.text.pad(), self.text.end_pad());
+        for (cell, &id) in cells.iter_mut().zip(tokens) {
+            *cell = id;
+            self.row.collisions += usize::from(id == pad || Some(id) == end_pad);
+        }
+        tokens.len().min(cells.len())
     }
 
     fn tell(&mut self, kind: EventKind, amount: u64, placed: &PlacedWord) {
