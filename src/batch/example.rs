@@ -21,9 +21,10 @@ pub struct Segment {
     pub duration: Seconds,
     /// `[stream, time]`, undelayed, -1 where absent.
     pub codes: Frames<Array2<i32>>,
-    /// Words of every speaker, in order of start; times count from the segment's beginning.
+    /// Words of every speaker, in order of start; times count from the segment's beginning and are those of the sound,
+    /// without the layout's text lag and silence in front.
     pub words: Vec<PlacedWord>,
-    /// Spans of time with a loss weight of their own.
+    /// Spans of time with a loss weight of their own, cut to the segment; times count from its first frame.
     pub regions: Vec<Region>,
     /// Which side of the split the whole recording is on.
     pub split: Split,

@@ -140,14 +140,20 @@ impl Piece {
     /// What is left of a run in a window of steps, and of its columns below `columns`.
     fn cut(run: Run, window: &Range<usize>, bracket: Bracket, columns: usize) -> Self {
         let columns_in = |steps: usize| steps.div_ceil(run.stride);
-        let passed = columns_in(window.start.saturating_sub(run.step)).min(run.len);
+        // Columns that there are: codes may be shorter than what the runs were made for.
+        let len = run.len.min(columns.saturating_sub(run.column));
+        let passed = columns_in(window.start.saturating_sub(run.step)).min(len);
         let step = (run.step + passed * run.stride).saturating_sub(window.start).min(window.len());
         let column = (run.column + passed).min(columns);
-        let left = (run.len - passed).min(columns - column);
+        let left = len - passed;
         let room = columns_in(window.len() - step);
         let run = Run { step, column, len: left.min(room), stride: run.stride };
         let first = if passed > 0 { 0 } else { step };
-        let steps = first..if left > room { window.len() } else { run.end() };
+        let steps = match left {
+            // A run that lies before the window takes no step of it: what follows is a gap, or the tail.
+            0 if passed > 0 => 0..0,
+            _ => first..if left > room { window.len() } else { run.end() },
+        };
         Piece::of(run, steps, bracket, columns)
     }
 

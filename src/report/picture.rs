@@ -80,7 +80,7 @@ impl Picture {
         codes: &Frames<ArrayView2<i64>>,
     ) -> Result<Self> {
         let tokens = sequencer.build(codes)?.tokens.0;
-        let raw = Policy { normalize: crate::weights::Normalize::None, ..*policy };
+        let raw = Policy { normalize: crate::weights::Normalize::None, ..policy.clone() };
         let weights = raw.weigh::<_, _, Ix2>(layout, sequencer, codes)?.steps.0;
         let streams = layout.streams();
         let letters = Array2::from_shape_fn(codes.0.dim(), |(k, t)| letter(&streams[k], codes.0[(k, t)]));

@@ -1,4 +1,4 @@
-//! What a training step reads, written in one pass over the codes.
+//! What a training step reads.
 //!
 //! ```text
 //! sequence   i  a0 a1 a2 p
@@ -7,12 +7,19 @@
 //! mask       1  1  1  0             where the target is a code
 //! weights    1  1  1  0             what it counts in the loss
 //! ```
+//!
+//! One look at a row's codes writes its ids and counts what it weighs. Weights come behind, as a normalisation divides by
+//! all of it; they look at the codes again only in text, in rows with absent codes and where frames have factors of their
+//! own. The mask looks at none.
 
 use std::cell::Cell;
 
 use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Data, Dimension};
 
-use super::{Policy, Scales, Sums, TIME};
+use super::example::Factors;
+use super::scale::{Scales, Walk};
+use super::weigh::{TIME, each_rows};
+use super::{Policy, Sums, Weighing};
 use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, ends, fills_as, misfit, place};
 use crate::error::Result;
 use crate::stream::rows::{alike, as_slice, each_row, on_slice};
@@ -67,19 +74,7 @@ impl Policy {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let shape = training_shape(sequencer, codes)?;
-        let mut input = Array::from_elem(shape.clone(), A::wrap(0));
-        let mut target = Array::from_elem(shape.clone(), A::wrap(0));
-        let mut mask = Array::from_elem(shape.clone(), false);
-        let mut weights = Array::zeros(shape);
-        let views = TrainingViews {
-            input: Steps(input.view_mut()),
-            target: Steps(target.view_mut()),
-            mask: Steps(mask.view_mut()),
-            weights: Steps(weights.view_mut()),
-        };
-        let sums = self.training_into(layout, sequencer, codes, views)?;
-        Ok(Training { input: Steps(input), target: Steps(target), mask: Steps(mask), weights: Steps(weights), sums })
+        Weighing::new(self, layout).training(sequencer, codes)
     }
 
     /// [`Policy::training`] into the caller's memory.
@@ -97,25 +92,70 @@ impl Policy {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        check_streams(sequencer, layout.streams().len())?;
+        Weighing::new(self, layout).training_into(sequencer, codes, views)
+    }
+}
+
+impl Weighing<'_> {
+    /// [`Policy::training`] with the examples' regions and draws.
+    ///
+    /// # Errors
+    /// As [`Sequencer::build`] and [`Weighing::weigh`].
+    pub fn training<A: Token, S, D>(
+        &self,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+    ) -> Result<Training<A, D>>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        let shape = training_shape(sequencer, codes)?;
+        let mut input = Array::from_elem(shape.clone(), A::wrap(0));
+        let mut target = Array::from_elem(shape.clone(), A::wrap(0));
+        let mut mask = Array::from_elem(shape.clone(), false);
+        let mut weights = Array::zeros(shape);
+        let views = TrainingViews {
+            input: Steps(input.view_mut()),
+            target: Steps(target.view_mut()),
+            mask: Steps(mask.view_mut()),
+            weights: Steps(weights.view_mut()),
+        };
+        let sums = self.training_into(sequencer, codes, views)?;
+        Ok(Training { input: Steps(input), target: Steps(target), mask: Steps(mask), weights: Steps(weights), sums })
+    }
+
+    /// [`Weighing::training`] into the caller's memory.
+    ///
+    /// # Errors
+    /// As `training`; `Invalid` if a view has another shape, or an id does not fit (the views then hold part of a result).
+    pub fn training_into<A: Token, B: Token, S, D>(
+        &self,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+        views: TrainingViews<B, D>,
+    ) -> Result<Sums>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        check_streams(sequencer, self.layout.streams().len())?;
         let shape = training_shape(sequencer, codes)?;
         check_shape("input", &shape, &views.input.0)?;
         check_shape("target", &shape, &views.target.0)?;
         check_shape("mask", &shape, &views.mask.0)?;
         check_shape("weights", &shape, &views.weights.0)?;
         let codes = batched(&codes.0)?;
-        let steps = shape[shape.ndim() - 1];
+        self.layout.check_streams(codes.len_of(Axis(1)))?;
+        let (frames, steps) = (codes.len_of(TIME), shape[shape.ndim() - 1]);
         // Input and target are windows of the same sequence.
-        let [read, said] = [0..steps, 1..1 + steps].map(|window| Tracks::new(sequencer, codes.len_of(TIME), window));
-        let mut scales = self.scales(layout, codes.len_of(Axis(1)))?;
+        let [read, said] = [0..steps, 1..1 + steps].map(|window| Tracks::new(sequencer, frames, window));
+        let factors = self.factors(codes.len_of(Axis(0)), frames)?;
+        let mut scales = Scales::new(self.policy, self.layout, sequencer, Walk { tracks: &said, frames, steps })?;
         let ids = (batched_mut(views.input.0)?, batched_mut(views.target.0)?);
-        let whole = write_ids(codes, ids, [&read, &said], &fills_as::<B>(sequencer)?, &mut scales);
-        let scales = scales.normalized(self.normalize);
-        let mut present = scales.present.iter();
-        each_row(codes, batched_mut(views.weights.0)?, |k, codes, steps| {
-            let (scale, full) = (&scales.streams[k], present.next() == Some(&true));
-            place(said.of(k), codes, steps, &scale.fills(ends(codes)), |codes, to| scale.weigh(codes, to, full));
-        });
+        let whole = write_ids(codes, ids, [&read, &said], &fills_as::<B>(sequencer)?, (&mut scales, &factors));
+        let scales = scales.normalized(self.policy)?;
+        write_weights(codes, batched_mut(views.weights.0)?, &said, &scales, &factors);
         alike(codes, batched_mut(views.mask.0)?, |k, codes, steps| {
             place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
         });
@@ -137,19 +177,42 @@ fn write_ids<A: Token, B: Token>(
     (mut input, mut target): (ArrayViewMut3<B>, ArrayViewMut3<B>),
     [read, said]: [&Tracks; 2],
     fills: &[Fills<B>],
-    scales: &mut Scales,
+    (scales, factors): (&mut Scales, &[Factors]),
 ) -> bool {
     let (mut spare, whole) = (Vec::new(), Cell::new(true));
     let write = |codes: &[A], to: &mut [B]| whole.set(whole.get() & convert(codes, to));
     let examples = codes.outer_iter().zip(input.outer_iter_mut()).zip(target.outer_iter_mut());
-    for ((codes, mut input), mut target) in examples {
+    for (((codes, mut input), mut target), factors) in examples.zip(factors) {
         let rows = codes.outer_iter().zip(input.outer_iter_mut()).zip(target.outer_iter_mut());
         for (k, ((codes, input), target)) in rows.enumerate() {
             let codes = as_slice(codes, &mut spare);
             on_slice(input, |to| place(read.of(k), codes, to, &fills[k], write));
             on_slice(target, |to| place(said.of(k), codes, to, &fills[k], write));
-            scales.count(k, codes, said);
+            scales.count(k, codes, factors, said);
         }
     }
     whole.get()
+}
+
+/// Weights of each row, once the sums are known.
+fn write_weights<A: Token>(
+    codes: ArrayView3<A>,
+    weights: ArrayViewMut3<f32>,
+    said: &Tracks,
+    scales: &Scales,
+    factors: &[Factors],
+) {
+    let (mut present, mut factors) = (scales.present.iter(), each_rows(factors, scales.streams.len()));
+    let mut in_frames = Vec::new();
+    each_row(codes, weights, |k, codes, steps| {
+        let (scale, full, factors) = (&scales.streams[k], present.next() == Some(&true), factors());
+        let fills = scale.fills(ends(codes));
+        if factors.of(scale.depth).is_empty() {
+            return place(said.of(k), codes, steps, &fills, |codes, to| scale.weigh(codes, to, full));
+        }
+        in_frames.resize(codes.len(), 0.0);
+        scale.weigh(codes, &mut in_frames, full);
+        factors.scale(scale.depth, &mut in_frames);
+        place(said.of(k), &in_frames, steps, &fills, |from, to| to.copy_from_slice(from));
+    });
 }

@@ -1,78 +1,65 @@
-//! Rules and positions to weights and reasons.
+//! Weights and reasons of every position, in frames and in steps.
+//!
+//! ```text
+//! row of codes  ->  weights in frames  ->  weights in steps       what a code weighs goes where the code goes
+//!                   reasons in frames  ->  reasons in steps
+//! ```
 
 use ndarray::{Array, ArrayBase, Axis, Data, Dimension};
 
-use super::{Normalize, PadIds, Policy};
-use crate::delay::{Fills, Sequencer, Tracks, check_streams, ends, place};
+use super::example::{Example, Factors};
+use super::scale::{Scale, Scales, Walk};
+use super::{Policy, Reason, Sums};
+use crate::delay::{Sequencer, Tracks, check_streams, ends, place};
 use crate::error::Result;
-use crate::stream::rows::{each_row, read_rows};
-use crate::stream::{Frames, Kind, Layout, Steps, Stream, batched, batched_mut};
-use crate::token::{Token, all_present};
+use crate::stream::rows::read_rows;
+use crate::stream::{Frames, Layout, Steps, batched};
+use crate::token::Token;
 
-/// Why a position weighs what it weighs. Where several hold, the first of this order does: absent, head, tail,
-/// untrained, end-of-pad, pad, token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Reason {
-    /// A text token or a code.
-    Token = 0,
-    /// Text: nothing is being said.
-    Pad = 1,
-    /// Text: the step just before a word begins.
-    EndPad = 2,
-    /// Filled before the stream's first token.
-    Head = 3,
-    /// Filled behind one of its codes, in a step that it leaves free or after the last; in frames, cut off by
-    /// truncation.
-    Tail = 4,
-    /// No token here.
-    Absent = 5,
-    /// A stream that the loss does not see.
-    Untrained = 6,
-}
-
-impl Reason {
-    /// All reasons, by their number.
-    pub const ALL: [Reason; 7] =
-        [Reason::Token, Reason::Pad, Reason::EndPad, Reason::Head, Reason::Tail, Reason::Absent, Reason::Untrained];
-
-    /// The name that reports print.
-    pub fn name(self) -> &'static str {
-        match self {
-            Reason::Token => "token",
-            Reason::Pad => "pad",
-            Reason::EndPad => "end_pad",
-            Reason::Head => "head",
-            Reason::Tail => "tail",
-            Reason::Absent => "absent",
-            Reason::Untrained => "untrained",
-        }
-    }
+/// A policy over a layout, with what is known of a batch's examples.
+///
+/// # Examples
+/// ```
+/// use ndarray::arr2;
+/// use roundelay::weights::{Example, Region, Weighing};
+/// use roundelay::{Delay, Extent, Frames, Layout, Policy, Seconds, Start};
+///
+/// let (layout, policy) = (Layout::preset("delay-1")?, Policy::from_json(r#"{"normalize": "none"}"#)?);
+/// let delay = Delay::new(&layout, Extent::Extend, Start::None);
+/// let loud = Region { start: Seconds::from_f64(0.1)?, end: Seconds::from_f64(0.16)?, weight: 2.0 };
+/// let examples = [Example { index: 0, regions: &[loud] }];
+/// let weighing = Weighing { examples: &examples, ..Weighing::new(&policy, &layout) };
+///
+/// let weights = weighing.weigh(&delay, &Frames(arr2(&[[9, 3], [1, 2], [5, 6]])))?;
+/// assert_eq!(weights.steps.0, arr2(&[[1.0, 1.0, 0.0], [0.0, 100.0, 200.0], [0.0, 1.0, 2.0]]));
+/// assert_eq!(weights.frame_reasons.0, arr2(&[[0, 129], [0, 128], [0, 128]])); // token, pad; bit 7 in the region
+/// # Ok::<(), roundelay::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Weighing<'a> {
+    /// What tokens weigh.
+    pub policy: &'a Policy,
+    /// The rows of the codes.
+    pub layout: &'a Layout,
+    /// One for each example of the batch. None at all: they are without regions, and their index is their place.
+    pub examples: &'a [Example<'a>],
 }
 
 /// Weights and reasons in both frames of reference. Multiplied with the cross-entropies and summed, either gives the
-/// loss; the end column of a bracket is learned too, unless the stream's last code is absent, and exists in steps only.
+/// loss. What is learned without being a code exists in steps only: the end column of a bracket and, where the policy
+/// says so, the tail; neither if the stream's last code is absent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weights<D: Dimension> {
     /// `[.., stream, time]` over T frames.
     pub frames: Frames<Array<f32, D>>,
-    /// [`Reason`] numbers over T frames.
+    /// [`Reason`] numbers over T frames, with the bit of a region.
     pub frame_reasons: Frames<Array<u8, D>>,
     /// `[.., stream, time]` over S steps.
     pub steps: Steps<Array<f32, D>>,
-    /// [`Reason`] numbers over S steps.
+    /// [`Reason`] numbers over S steps, with the bit of a region.
     pub step_reasons: Steps<Array<u8, D>>,
     /// What a normalisation divided by.
     pub sums: Sums,
-}
-
-/// Sums of the raw weights. A sum of 0 means that the modality has nothing to learn here: it adds 0 to the loss.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Sums {
-    /// Over text streams.
-    pub text: f64,
-    /// Over semantic and acoustic streams.
-    pub audio: f64,
 }
 
 impl Policy {
@@ -81,7 +68,7 @@ impl Policy {
     /// # Shapes
     /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames. Sums are over all of it.
     /// # Errors
-    /// `StreamCount`, or `Invalid` for the number of axes or a weight that is no factor.
+    /// `StreamCount`, or `Invalid` for the number of axes, a weight that is no factor or a stream that there is not.
     /// # Source
     /// Moshi paper (arXiv 2410.00037); moshi-finetune `compute_loss_with_mask`, which gives NaN where a modality has
     /// nothing to learn.
@@ -95,192 +82,145 @@ impl Policy {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        check_streams(sequencer, layout.streams().len())?;
-        let grid = batched(&codes.0)?;
-        let (frames, shape) = (grid.len_of(TIME), codes.0.raw_dim());
-        let tracks = Tracks::new(sequencer, frames, 0..sequencer.steps(frames)?);
-        let mut scales = self.scales(layout, grid.len_of(Axis(1)))?;
-        read_rows(grid, |k, row| scales.count(k, row, &tracks));
-        let Scales { streams: scales, sums, .. } = scales.normalized(self.normalize);
-        let (mut weights, mut reasons) = (Array::zeros(shape.clone()), Array::zeros(shape.clone()));
-        each_row(grid, batched_mut(weights.view_mut())?, |k, codes, weights| {
-            for kept in tracks.of(k).iter().map(|piece| piece.frames.clone()) {
-                scales[k].weigh(&codes[kept.clone()], &mut weights[kept], false);
-            }
-        });
-        each_row(grid, batched_mut(reasons.view_mut())?, |k, codes, reasons| {
-            mark(codes, reasons, |code| if code < 0 { Reason::Absent } else { Reason::Tail });
-            for kept in tracks.of(k).iter().map(|piece| piece.frames.clone()) {
-                mark(&codes[kept.clone()], &mut reasons[kept], |code| scales[k].reason(code));
-            }
-        });
-        let mut in_steps = shape;
-        in_steps[codes.0.ndim() - 1] = sequencer.steps(frames)?;
-        let (mut step_weights, mut step_reasons) = (Array::zeros(in_steps.clone()), Array::zeros(in_steps));
-        each_row(grid, batched_mut(step_weights.view_mut())?, |k, codes, steps| {
-            let write = |codes: &[A], to: &mut [f32]| scales[k].weigh(codes, to, false);
-            place(tracks.of(k), codes, steps, &scales[k].fills(ends(codes)), write);
-        });
-        each_row(grid, batched_mut(step_reasons.view_mut())?, |k, codes, steps| {
-            let write = |codes: &[A], to: &mut [u8]| mark(codes, to, |code| scales[k].reason(code));
-            place(tracks.of(k), codes, steps, &scales[k].fill_reasons(ends(codes)), write);
-        });
-        Ok(Weights {
-            frames: Frames(weights),
-            frame_reasons: Frames(reasons),
-            steps: Steps(step_weights),
-            step_reasons: Steps(step_reasons),
-            sums,
-        })
-    }
-
-    /// What each stream's cells weigh before any normalisation.
-    pub(super) fn scales(&self, layout: &Layout, streams: usize) -> Result<Scales> {
-        self.validate()?;
-        layout.check_streams(streams)?;
-        let streams = layout.streams().iter().map(|stream| self.scale(stream)).collect();
-        Ok(Scales { streams, sums: Sums::default(), present: Vec::new() })
-    }
-
-    /// Raw weights of a stream.
-    fn scale(&self, stream: &Stream) -> Scale {
-        let seen = |weight| if stream.trained { weight } else { 0.0 };
-        let token = seen(match stream.kind {
-            Kind::Text => 1.0,
-            Kind::Semantic => self.semantic,
-            Kind::Acoustic => self.acoustic,
-        });
-        let pad = seen(self.text_pad);
-        let end_pad = if self.pad_ids == PadIds::PadAndEndPad { pad } else { token };
-        let text_id = |id: u32| if stream.kind == Kind::Text { i64::from(id) } else { NO_ID };
-        let ids = (text_id(stream.pad), stream.end_pad.map_or(NO_ID, text_id));
-        Scale { kind: stream.kind, trained: stream.trained, ids, token, pad, end_pad }
+        Weighing::new(self, layout).weigh(sequencer, codes)
     }
 }
 
-/// What a batch weighs.
-pub(super) struct Scales {
-    /// Of each stream.
-    pub streams: Vec<Scale>,
-    pub sums: Sums,
-    /// Of each row, whether no code of it is absent.
-    pub present: Vec<bool>,
-}
-
-impl Scales {
-    /// Adds a row of stream `k` to the sums, as far as it is in the sequence.
-    pub fn count<A: Token>(&mut self, k: usize, row: &[A], tracks: &Tracks) {
-        let (scale, full) = (&self.streams[k], all_present(row));
-        self.present.push(full);
-        for piece in tracks.of(k) {
-            let end = if piece.eos.is_some() && ends(row) { f64::from(scale.token) } else { 0.0 };
-            *self.sums.of(scale.kind) += scale.sum(&row[piece.frames.clone()], full) + end;
-        }
+impl<'a> Weighing<'a> {
+    /// Examples without regions, by their place in the batch.
+    pub fn new(policy: &'a Policy, layout: &'a Layout) -> Self {
+        Weighing { policy, layout, examples: &[] }
     }
 
-    /// Divides by the sums, once all rows are in them.
-    pub fn normalized(mut self, normalize: Normalize) -> Self {
-        if normalize != Normalize::None {
-            let sums = &mut self.sums;
-            self.streams.iter_mut().for_each(|scale| scale.divide(*sums.of(scale.kind)));
-        }
-        self
+    /// [`Policy::weigh`] with the examples' regions and draws.
+    ///
+    /// # Shapes
+    /// As there; a grid without a batch is one example.
+    /// # Errors
+    /// As there; `Invalid` for a region that is none, or another number of examples than in the codes.
+    pub fn weigh<A: Token, S, D>(
+        &self,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+    ) -> Result<Weights<D>>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        check_streams(sequencer, self.layout.streams().len())?;
+        let (grid, shape) = (batched(&codes.0)?, codes.0.raw_dim());
+        self.layout.check_streams(grid.len_of(Axis(1)))?;
+        let (frames, steps) = (grid.len_of(TIME), sequencer.steps(grid.len_of(TIME))?);
+        let tracks = Tracks::new(sequencer, frames, 0..steps);
+        let factors = self.factors(grid.len_of(Axis(0)), frames)?;
+        let mut scales = Scales::new(self.policy, self.layout, sequencer, Walk { tracks: &tracks, frames, steps })?;
+        let mut of_row = each_rows(&factors, scales.streams.len());
+        read_rows(grid, |k, row| scales.count(k, row, of_row(), &tracks));
+        let scales = scales.normalized(self.policy)?;
+        let mut sheets = Sheets::new(grid.len_of(Axis(0)) * grid.len_of(Axis(1)), frames, steps);
+        let (mut of_row, mut present) = (each_rows(&factors, scales.streams.len()), scales.present.iter());
+        read_rows(grid, |k, row| {
+            sheets.add(&scales.streams[k], row, present.next() == Some(&true), of_row(), (&tracks, k));
+        });
+        Ok(sheets.shaped(shape, steps, scales.sums))
     }
 }
 
-/// What the cells of one stream weigh.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
-    kind: Kind,
-    trained: bool,
-    /// Of pad and of end-of-pad.
-    ids: (i64, i64),
-    token: f32,
-    pad: f32,
-    end_pad: f32,
+/// Gives, row by row of a batch, the factors of the example.
+pub(super) fn each_rows<'a>(factors: &'a [Factors], streams: usize) -> impl FnMut() -> &'a Factors {
+    let mut row = 0;
+    move || {
+        row += 1;
+        &factors[(row - 1) / streams]
+    }
 }
-
-/// No stream has this one.
-const NO_ID: i64 = i64::MIN;
 
 /// The time axis of a batch.
 pub(super) const TIME: Axis = Axis(2);
 
-impl Scale {
-    fn divide(&mut self, sum: f64) {
-        if sum > 0.0 {
-            for weight in [&mut self.token, &mut self.pad, &mut self.end_pad] {
-                *weight = (f64::from(*weight) / sum) as f32;
-            }
+/// Four grids that grow row by row, so that a row is in the cache until all of it is written.
+struct Sheets {
+    frames: Sheet<f32>,
+    frame_reasons: Sheet<u8>,
+    steps: Sheet<f32>,
+    step_reasons: Sheet<u8>,
+}
+
+impl Sheets {
+    fn new(rows: usize, frames: usize, steps: usize) -> Self {
+        Sheets {
+            frames: Sheet::new(rows, frames),
+            frame_reasons: Sheet::new(rows, frames),
+            steps: Sheet::new(rows, steps),
+            step_reasons: Sheet::new(rows, steps),
         }
     }
 
-    /// Weight of a text token.
-    fn text_weight(&self, code: i64) -> f32 {
-        // Every choice is a select, so that a row goes through without branches.
-        let weight = if code == self.ids.0 { self.pad } else { self.token };
-        let weight = if code == self.ids.1 { self.end_pad } else { weight };
-        if code < 0 { 0.0 } else { weight }
-    }
-
-    /// Writes the weights of some codes, of which all may be known to be present.
-    pub fn weigh<A: Token>(&self, codes: &[A], weights: &mut [f32], present: bool) {
-        let cells = weights.iter_mut().zip(codes);
-        match (self.kind.is_audio(), present) {
-            (true, true) => weights.fill(self.token),
-            (true, false) => cells.for_each(|(weight, &code)| *weight = if code.into() < 0 { 0.0 } else { self.token }),
-            (false, _) => cells.for_each(|(weight, &code)| *weight = self.text_weight(code.into())),
+    /// Writes one row of each.
+    fn add<A: Token>(
+        &mut self,
+        scale: &Scale,
+        codes: &[A],
+        full: bool,
+        factors: &Factors,
+        (tracks, k): (&Tracks, usize),
+    ) {
+        let (weights, reasons) = (self.frames.next(), self.frame_reasons.next());
+        scale.weigh(codes, weights, full);
+        factors.scale(scale.depth, weights);
+        scale.mark(codes, reasons, full);
+        factors.mark(scale.depth, reasons);
+        let (pieces, ends) = (tracks.of(k), ends(codes));
+        place(pieces, weights, self.steps.next(), &scale.fills(ends), |from, to| to.copy_from_slice(from));
+        place(pieces, reasons, self.step_reasons.next(), &scale.fill_reasons(ends), |from, to| {
+            to.copy_from_slice(from)
+        });
+        let mut kept = 0;
+        let stretches = pieces.iter().map(|piece| piece.frames.clone()).filter(|frames| !frames.is_empty());
+        for frames in stretches.chain(std::iter::once(codes.len()..codes.len())) {
+            cut(&mut weights[kept..frames.start], &mut reasons[kept..frames.start]);
+            kept = frames.end;
         }
     }
 
-    /// Sum of the weights of some codes: how many there are of each kind, times what it weighs.
-    fn sum<A: Token>(&self, codes: &[A], present: bool) -> f64 {
-        let present = if present { codes.len() } else { count(codes, |code| code >= 0) };
-        if self.kind.is_audio() {
-            return present as f64 * f64::from(self.token);
+    fn shaped<D: Dimension>(self, frames: D, steps: usize, sums: Sums) -> Weights<D> {
+        let mut in_steps = frames.clone();
+        in_steps[frames.ndim() - 1] = steps;
+        Weights {
+            frames: Frames(self.frames.shaped(frames.clone())),
+            frame_reasons: Frames(self.frame_reasons.shaped(frames)),
+            steps: Steps(self.steps.shaped(in_steps.clone())),
+            step_reasons: Steps(self.step_reasons.shaped(in_steps)),
+            sums,
         }
-        let (pads, end_pads) = (count(codes, |code| code == self.ids.0), count(codes, |code| code == self.ids.1));
-        let weigh = |count: usize, weight: f32| count as f64 * f64::from(weight);
-        weigh(present - pads - end_pads, self.token) + weigh(pads, self.pad) + weigh(end_pads, self.end_pad)
-    }
-
-    fn reason(&self, code: i64) -> Reason {
-        match code {
-            // Absent and ungenerated.
-            ..0 => Reason::Absent,
-            _ if !self.trained => Reason::Untrained,
-            _ if code == self.ids.1 => Reason::EndPad,
-            _ if code == self.ids.0 => Reason::Pad,
-            _ => Reason::Token,
-        }
-    }
-
-    /// Weights of cells without a code: the end of a stream is learned if it `ends`.
-    pub fn fills(&self, ends: bool) -> Fills<f32> {
-        Fills { eos: if ends { self.token } else { 0.0 }, ..Fills::all(0.0) }
-    }
-
-    fn fill_reasons(&self, ends: bool) -> Fills<u8> {
-        let eos = match (ends, self.trained) {
-            (false, _) => Reason::Absent,
-            (true, false) => Reason::Untrained,
-            (true, true) => Reason::Token,
-        };
-        Fills { eos: eos as u8, ..Fills::edges(Reason::Head as u8, Reason::Tail as u8) }
     }
 }
 
-fn count<A: Token>(codes: &[A], is: impl Fn(i64) -> bool) -> usize {
-    codes.iter().map(|&code| usize::from(is(code.into()))).sum()
+/// Frames that the sequence does not hold.
+fn cut(weights: &mut [f32], reasons: &mut [u8]) {
+    weights.fill(0.0);
+    let there = reasons.iter_mut().filter(|reason| Reason::of(**reason) != Some(Reason::Absent));
+    there.for_each(|reason| *reason = Reason::Tail as u8 | *reason & Reason::REGION);
 }
 
-fn mark<A: Token>(codes: &[A], reasons: &mut [u8], reason: impl Fn(i64) -> Reason) {
-    reasons.iter_mut().zip(codes).for_each(|(number, &code)| *number = reason(code.into()) as u8);
+struct Sheet<B> {
+    cells: Vec<B>,
+    width: usize,
 }
 
-impl Sums {
-    fn of(&mut self, kind: Kind) -> &mut f64 {
-        if kind.is_audio() { &mut self.audio } else { &mut self.text }
+impl<B: Copy + Default> Sheet<B> {
+    fn new(rows: usize, width: usize) -> Self {
+        Sheet { cells: Vec::with_capacity(rows * width), width }
+    }
+
+    fn next(&mut self) -> &mut [B] {
+        let from = self.cells.len();
+        self.cells.resize(from + self.width, B::default());
+        &mut self.cells[from..]
+    }
+
+    fn shaped<D: Dimension>(self, shape: D) -> Array<B, D> {
+        Array::from_shape_vec(shape, self.cells).expect("a row was written for each row of the codes")
     }
 }
 
@@ -290,13 +230,14 @@ mod tests {
 
     use super::*;
     use crate::delay::Bracket;
+    use crate::weights::Normalize;
     use crate::{Delay, Extent, Start};
 
     fn layout() -> Layout {
         Layout::preset("delay-1").unwrap()
     }
 
-    fn weigh(policy: Policy, extent: Extent, codes: &Array2<i64>) -> Weights<ndarray::Ix2> {
+    fn weigh(policy: &Policy, extent: Extent, codes: &Array2<i64>) -> Weights<ndarray::Ix2> {
         policy.weigh(&layout(), &Delay::new(&layout(), extent, Start::None), &Frames(codes.view())).unwrap()
     }
 
@@ -306,12 +247,12 @@ mod tests {
 
     #[test]
     fn pads_weigh_half_and_fills_nothing() {
-        let weights = weigh(raw(), Extent::Extend, &arr2(&[[3, 0, 7], [1, 2048, 2], [-1, -2, 5]]));
+        let weights = weigh(&raw(), Extent::Extend, &arr2(&[[3, 0, 7], [1, 2048, 2], [-1, -2, 5]]));
         assert_eq!(weights.frames.0, arr2(&[[0.5, 0.5, 1.0], [100.0, 100.0, 100.0], [0.0, 0.0, 1.0]]));
         assert_eq!(weights.frame_reasons.0, arr2(&[[1, 2, 0], [0, 0, 0], [5, 5, 0]]));
         assert_eq!(weights.steps.0, arr2(&[[0.5, 0.5, 1.0, 0.0], [0.0, 100.0, 100.0, 100.0], [0.0, 0.0, 0.0, 1.0]]));
         assert_eq!(weights.step_reasons.0, arr2(&[[1, 2, 0, 4], [3, 0, 0, 0], [3, 5, 5, 0]]));
-        assert_eq!(weights.sums, Sums { text: 2.0, audio: 301.0 });
+        assert_eq!(weights.sums, Sums { text: 2.0, audio: 301.0, words: 1.0, pads: 1.0 });
     }
 
     #[test]
@@ -325,7 +266,7 @@ mod tests {
         assert_eq!(weights.steps.0.row(1).to_vec(), [0.0, 0.0, 100.0, 100.0, 100.0]);
         assert_eq!(weights.steps.0.row(2).to_vec(), [0.0, 0.0, 1.0, 0.0, 0.0]);
         assert_eq!(weights.step_reasons.0, arr2(&[[3, 0, 1, 0, 4], [3, 3, 0, 0, 0], [3, 3, 0, 5, 5]]));
-        assert_eq!(weights.sums, Sums { text: 2.5, audio: 301.0 });
+        assert_eq!(weights.sums, Sums { text: 2.5, audio: 301.0, words: 2.0, pads: 0.5 });
         assert_eq!(delay.labels(&codes, -100).unwrap().0.row(2).to_vec(), [-100, -100, 3, -100, -100]);
     }
 
@@ -340,7 +281,7 @@ mod tests {
 
     #[test]
     fn what_truncation_cuts_weighs_nothing_in_either_frame() {
-        let weights = weigh(raw(), Extent::Truncate, &arr2(&[[5, 6], [1, 2], [3, -1]]));
+        let weights = weigh(&raw(), Extent::Truncate, &arr2(&[[5, 6], [1, 2], [3, -1]]));
         assert_eq!(weights.frames.0, arr2(&[[1.0, 1.0], [100.0, 0.0], [1.0, 0.0]]));
         assert_eq!(weights.frame_reasons.0, arr2(&[[0, 0], [0, 4], [0, 5]]));
         assert_eq!(weights.frames.0.sum(), weights.steps.0.sum());
@@ -350,10 +291,10 @@ mod tests {
     fn each_modality_sums_to_one_or_to_nothing() {
         let codes = arr2(&[[5, 3], [1, 2], [3, 4]]);
         let policy = Policy::named("moshi").unwrap();
-        let weights = weigh(policy, Extent::Extend, &codes);
+        let weights = weigh(&policy, Extent::Extend, &codes);
         assert!((weights.frames.0.row(0).sum() - 1.0).abs() < 1e-6);
         assert!((weights.frames.0.sum() - 2.0).abs() < 1e-6);
-        let weights = weigh(policy, Extent::Extend, &arr2(&[[-1, -1], [1, 2], [3, 4]]));
+        let weights = weigh(&policy, Extent::Extend, &arr2(&[[-1, -1], [1, 2], [3, 4]]));
         assert_eq!(weights.sums.text, 0.0);
         assert!((weights.frames.0.sum() - 1.0).abs() < 1e-6);
     }
