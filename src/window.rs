@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// Cuts a length in frames into windows.
@@ -31,6 +33,16 @@ impl Window {
         Ok(Window { size, hop })
     }
 
+    /// Frames of a whole window.
+    pub fn size(self) -> usize {
+        self.size
+    }
+
+    /// Frames from one window's start to the next one's.
+    pub fn hop(self) -> usize {
+        self.hop
+    }
+
     /// The windows over `frames`, the last one short. Windows that hold nothing new are left out: the first to reach
     /// the end is the last. An empty length has no window.
     pub fn spans(self, frames: usize) -> impl Iterator<Item = Range<usize>> {
@@ -45,6 +57,37 @@ impl Window {
     pub fn skipped(self, frames: usize) -> usize {
         let held: usize = self.spans(frames).map(|span| span.len().min(self.hop)).sum();
         if self.hop <= self.size { 0 } else { frames - held }
+    }
+}
+
+/// What becomes of a word that a window's border cuts.
+///
+/// ```text
+/// said                  a a a a b b b b|b b c c            the border cuts b
+/// start   a and b belong to the first window, c to the second; tokens of b that do not fit are cut
+/// drop    a belongs to the first, c to the second, b to none
+/// split   as start, but tokens of b that do not fit go on at the beginning of the second
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Border {
+    /// It belongs to the window in which it starts, and what does not fit there is cut.
+    #[default]
+    Start,
+    /// It is left out.
+    Drop,
+    /// The row of text is made for the whole recording and then cut, so that the next window goes on with it.
+    Split,
+}
+
+impl Border {
+    /// The choice's name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Border::Start => "start",
+            Border::Drop => "drop",
+            Border::Split => "split",
+        }
     }
 }
 

@@ -5,22 +5,93 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use roundelay::codec::{Builtin, Codec};
-use roundelay::text::Tokenizer;
+use roundelay::text::{JmoshiRule, KyutaiRule, Rule, Tokenizer, TurnMarkers};
 use roundelay::{Error, Layout, Result};
+
+use crate::failure::Failure;
+
+/// How words go on the grid.
+#[derive(Args)]
+pub struct RuleArgs {
+    /// How words go on the grid
+    #[arg(long = "rule", value_name = "R", value_enum, default_value_t = RuleName::Moshi)]
+    name: RuleName,
+    /// With kyutai: leave the words of others out
+    #[arg(long)]
+    keep_main_only: bool,
+    /// With kyutai: the tokenizer's BOS where the main speaker begins to talk, its EOS where another does
+    #[arg(long)]
+    use_bos_eos: bool,
+    /// With kyutai: finish a word before the next begins, instead of breaking it off
+    #[arg(long)]
+    keep_and_shift: bool,
+    /// With kyutai: seconds by which text leads audio; below 0 it trails
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    audio_delay: Option<f64>,
+    /// With kyutai: the pad while a word is being said
+    #[arg(long, value_name = "ID")]
+    in_word_padding: Option<i32>,
+    /// With kyutai: take the number of frames for seconds, as its trainer does: a short window's text goes on with pads
+    #[arg(long)]
+    frames_as_seconds: bool,
+    /// With jmoshi: join words directly, as in languages without spaces
+    #[arg(long)]
+    no_whitespace_before_word: bool,
+}
 
 /// A rule for words on the frame grid.
 #[derive(ValueEnum, Clone, Copy, PartialEq)]
-pub enum Rule {
+enum RuleName {
     /// The Moshi paper's, made complete: nothing is lost before the end
     Moshi,
+    /// That of Kyutai's moshi-finetune, to the last bit
+    Kyutai,
+    /// That of nu-dialogue's moshi-finetune: tokens are spread over a word's characters
+    Jmoshi,
 }
 
-impl From<Rule> for roundelay::text::Rule {
-    fn from(rule: Rule) -> Self {
-        match rule {
-            Rule::Moshi => roundelay::text::Rule::Moshi,
-        }
+impl RuleArgs {
+    /// The rule with its options; some are ids of the tokenizer.
+    pub fn rule(&self, tokenizer: Option<&Tokenizer>) -> std::result::Result<Rule, Failure> {
+        self.check_options()?;
+        Ok(match self.name {
+            RuleName::Moshi => Rule::Moshi,
+            RuleName::Kyutai => Rule::Kyutai(KyutaiRule {
+                in_word_padding: self.in_word_padding,
+                keep_main_only: self.keep_main_only,
+                turn_markers: self.use_bos_eos.then(|| turn_markers(tokenizer)).transpose()?,
+                keep_and_shift: self.keep_and_shift,
+                audio_delay: self.audio_delay.unwrap_or(0.0),
+                frames_as_seconds: self.frames_as_seconds,
+            }),
+            RuleName::Jmoshi => Rule::Jmoshi(JmoshiRule { whitespace_before_word: !self.no_whitespace_before_word }),
+        })
     }
+
+    /// An option that its rule does not have would be lost in silence.
+    fn check_options(&self) -> std::result::Result<(), Failure> {
+        let kyutai = [
+            ("keep-main-only", self.keep_main_only),
+            ("use-bos-eos", self.use_bos_eos),
+            ("keep-and-shift", self.keep_and_shift),
+            ("audio-delay", self.audio_delay.is_some()),
+            ("in-word-padding", self.in_word_padding.is_some()),
+            ("frames-as-seconds", self.frames_as_seconds),
+        ];
+        let jmoshi = [("no-whitespace-before-word", self.no_whitespace_before_word)];
+        let rules = [(RuleName::Kyutai, "kyutai", &kyutai[..]), (RuleName::Jmoshi, "jmoshi", &jmoshi)];
+        for (_, rule, options) in rules.into_iter().filter(|(name, ..)| *name != self.name) {
+            if let Some((option, _)) = options.iter().find(|(_, given)| *given) {
+                return Err(Failure::Usage(format!("--{option} goes with --rule {rule}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn turn_markers(tokenizer: Option<&Tokenizer>) -> Result<TurnMarkers> {
+    let markers = tokenizer.and_then(|t| Some(TurnMarkers { bos: t.bos()?, eos: t.eos()? }));
+    markers.ok_or_else(|| Error::unsupported("turn markers", "the tokenizer has no pieces for begin and end"))
 }
 
 /// A layout by a preset's name, or from a file: a layout, or Kyutai's `config.json`.

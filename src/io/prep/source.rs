@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 
+use super::beside;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::io::{Identity, read_audio, tensors};
-use crate::pipeline::{self, codebooks_read};
+use crate::pipeline::{self, Heard, Speakers, Unheard, codebooks_read, silence_frames};
 use crate::stream::{Frames, Layout};
+use crate::tally::{Event, EventKind};
 use crate::units::Seconds;
 
 /// Suffixes tried where none is given.
@@ -33,9 +35,26 @@ pub enum CodeSource {
 /// Codes of one recording.
 pub(super) struct Coded {
     pub codes: Frames<Array3<i32>>,
+    /// Who is heard when, where codes of one channel are several speakers'.
+    pub heard: Option<Heard>,
     pub duration: Seconds,
-    /// Frames by which the codes differ from what the manifest says.
-    pub difference: u64,
+    pub events: Vec<Event>,
+}
+
+/// How the voices of a recording of one channel are told apart.
+pub(super) struct Voices<'a> {
+    pub recording: &'a Path,
+    pub speakers: &'a Speakers,
+    pub unheard: Unheard,
+}
+
+impl Voices<'_> {
+    fn heard(&self, layout: &Layout, frames: usize, events: &mut Vec<Event>) -> Result<Heard> {
+        let segments = beside::segments(self.recording)?;
+        let (heard, told) = Heard::new(layout, &segments, self.speakers, frames)?;
+        events.extend(told);
+        Ok(heard)
+    }
 }
 
 impl CodeSource {
@@ -48,41 +67,83 @@ impl CodeSource {
         }
     }
 
-    pub(super) fn codes(&self, recording: &Path, layout: &Layout, expected: Option<Seconds>) -> Result<Coded> {
+    pub(super) fn codes(
+        &self,
+        recording: &Path,
+        layout: &Layout,
+        expected: Option<Seconds>,
+        voices: Option<&Voices>,
+    ) -> Result<Coded> {
         match self {
-            CodeSource::Codec(codec) => encode(codec.as_ref(), recording, layout, expected),
-            CodeSource::Files { suffix } => read(recording, suffix.as_deref(), layout, expected),
+            CodeSource::Codec(codec) => encode(codec.as_ref(), recording, layout, expected, voices),
+            CodeSource::Files { suffix } => read(recording, suffix.as_deref(), layout, expected, voices),
         }
     }
 }
 
-fn encode(codec: &dyn Codec, path: &Path, layout: &Layout, expected: Option<Seconds>) -> Result<Coded> {
+fn encode(
+    codec: &dyn Codec,
+    path: &Path,
+    layout: &Layout,
+    expected: Option<Seconds>,
+    voices: Option<&Voices>,
+) -> Result<Coded> {
     let sound = read_audio(path)?;
-    let duration = sound.duration();
     let in_file = |e: Error| e.in_file(path.display());
-    let sound = sound.resampled(codec.spec().sample_rate).map_err(in_file)?;
-    let codes = pipeline::encode(codec, &sound.channels).map_err(in_file)?;
-    let difference = difference(&codes, layout, expected);
-    Ok(Coded { codes, duration, difference })
+    let silence = silence_frames(layout);
+    let duration = sound.duration() + layout.frame_rate().start_of(silence);
+    let (rate, mut channels) =
+        (codec.spec().sample_rate, sound.resampled(codec.spec().sample_rate).map_err(in_file)?.channels);
+    let frame = layout.frame_rate().samples_per_frame(rate)?;
+    for channel in &mut channels {
+        channel.splice(..0, std::iter::repeat_n(0.0, silence * frame));
+    }
+    let mut events = Vec::new();
+    let mut heard = None;
+    if let (Some(voices), [channel]) = (voices, channels.as_slice()) {
+        let voiced = voices.heard(layout, channel.len().div_ceil(frame), &mut events)?;
+        match voices.unheard {
+            Unheard::Silence => channels = voiced.silenced(channel, frame),
+            Unheard::Absent => heard = Some(voiced),
+        }
+    }
+    let codes = pipeline::encode(codec, &channels).map_err(in_file)?;
+    tell(difference(codes.0.len_of(Axis(2)).saturating_sub(silence), layout, expected), &mut events);
+    Ok(Coded { codes, heard, duration, events })
 }
 
-fn read(recording: &Path, suffix: Option<&str>, layout: &Layout, expected: Option<Seconds>) -> Result<Coded> {
+fn read(
+    recording: &Path,
+    suffix: Option<&str>,
+    layout: &Layout,
+    expected: Option<Seconds>,
+    voices: Option<&Voices>,
+) -> Result<Coded> {
     let path = locate(recording, suffix)?;
     let codes = read_codes(&path, layout).map_err(|e| e.in_file(path.display()))?;
-    let difference = difference(&codes, layout, expected);
-    let frames = codes.0.len_of(Axis(2));
+    let (channels, _, frames) = codes.0.dim();
+    let difference = difference(frames, layout, expected);
     if let Some(expected) = expected.filter(|_| difference > TOLERANCE) {
         let rate = layout.frame_rate();
         let wanted = format!("{} for {expected} s at {rate} frames a second", rate.ceil(expected));
         return Err(Error::invalid("number of frames", frames, wanted).in_file(path.display()));
     }
     let duration = expected.unwrap_or_else(|| layout.frame_rate().start_of(frames));
-    Ok(Coded { codes, duration, difference })
+    let mut events = Vec::new();
+    let heard = voices.filter(|_| channels == 1).map(|voices| voices.heard(layout, frames, &mut events)).transpose()?;
+    tell(difference, &mut events);
+    Ok(Coded { codes, heard, duration, events })
 }
 
-fn difference(codes: &Frames<Array3<i32>>, layout: &Layout, expected: Option<Seconds>) -> u64 {
-    let frames = codes.0.len_of(Axis(2)) as i64;
-    expected.map_or(0, |length| layout.frame_rate().ceil(length).abs_diff(frames))
+/// Frames by which a recording differs from what the manifest says.
+fn difference(frames: usize, layout: &Layout, expected: Option<Seconds>) -> u64 {
+    expected.map_or(0, |length| layout.frame_rate().ceil(length).abs_diff(frames as i64))
+}
+
+fn tell(difference: u64, events: &mut Vec<Event>) {
+    if difference > 0 {
+        events.insert(0, Event::new(EventKind::Duration, difference));
+    }
 }
 
 /// The file of codes that belongs to a recording.

@@ -3,41 +3,78 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use ndarray::Array1;
-use roundelay::io::{read_words, tensors};
-use roundelay::tally::Event;
-use roundelay::text::{TextStream, tokenize};
-use roundelay::{FrameRate, Layout};
+use roundelay::io::{WordsFormat, read_words, tensors};
+use roundelay::tally::{Event, EventKind};
+use roundelay::text::{
+    Augment, Augmented, PlacedWord, Rule, ShiftRange, TextDrop, TextRow, TextStream, Tokenizer, Word, tokenize,
+};
+use roundelay::{Error, FrameRate, Layout, Seconds, Stream};
 
-use crate::args::{self, Rule};
-use crate::failure::Outcome;
+use crate::args::{self, RuleArgs};
+use crate::failure::{Failure, Outcome};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Words with times, as moshi-finetune's JSON
+    /// Words with times: moshi-finetune's, J-Moshi's or WhisperX's JSON, TextGrid, CTM, Lhotse cuts
     #[arg(value_name = "WORDS")]
     words: PathBuf,
-    /// SentencePiece model
+    /// Which of them it is [default: by extension and content]
+    #[arg(long, value_name = "F")]
+    words_format: Option<WordsFormat>,
+    /// SentencePiece model; not needed if every word brings its ids
     #[arg(long, value_name = "M")]
-    tokenizer: PathBuf,
+    tokenizer: Option<PathBuf>,
     /// Length of the row
     #[arg(long, value_name = "N")]
     frames: usize,
     /// Preset name, layout file or Kyutai's config.json, for the text stream's ids
     #[arg(long, value_name = "L", default_value = "moshi-7b")]
     layout: String,
+    /// Which text stream, where the layout has several
+    #[arg(long, value_name = "NAME")]
+    stream: Option<String>,
     /// Frames a second instead of the layout's
     #[arg(long, value_name = "R")]
     frame_rate: Option<FrameRate>,
-    /// How words go on the grid
-    #[arg(long, value_enum, default_value_t = Rule::Moshi)]
-    rule: Rule,
+    #[command(flatten)]
+    rule: RuleArgs,
     /// The speaker whose words are written
     #[arg(long, value_name = "NAME", default_value = "SPEAKER_MAIN")]
     main_speaker: String,
+    #[command(flatten)]
+    augment: AugmentArgs,
     /// Write the row here as `tokens` (.safetensors); the default is JSON on standard output
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
+}
+
+/// Text that is dropped or moved on purpose.
+#[derive(clap::Args)]
+struct AugmentArgs {
+    /// Leave text out with this probability: its cells become absent
+    #[arg(long, value_name = "P")]
+    drop_text: Option<f64>,
+    /// What is left out or kept as one
+    #[arg(long, value_enum, value_name = "UNIT", default_value_t = Unit::Example, requires = "drop_text")]
+    drop_unit: Unit,
+    /// Move the text by up to so many seconds, earlier or later
+    #[arg(long, value_name = "S")]
+    shift_text: Option<Seconds>,
+    /// Of both draws; the words file's name is the example's
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Unit {
+    /// The whole row
+    Example,
+    /// Each token of a word by itself; pads stay
+    Lexical,
+    /// Every position by itself
+    Position,
 }
 
 /// Longer rows are typing errors, and would be allocated: a month of frames at 12.5 Hz.
@@ -47,31 +84,89 @@ const MAX_FRAMES: usize = 1 << 25;
 struct Printed<'a> {
     tokens: &'a [i32],
     events: &'a [Event],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    augmented: Option<Augmented>,
 }
 
 impl Args {
     pub fn run(self) -> Outcome {
         if self.frames > MAX_FRAMES {
-            return Err(roundelay::Error::over_limit("number of frames", self.frames, MAX_FRAMES).into());
+            return Err(Error::over_limit("number of frames", self.frames, MAX_FRAMES).into());
         }
-        let mut layout = args::layout(&self.layout)?;
-        if let Some(rate) = self.frame_rate {
-            layout = Layout::new(layout.name(), rate, layout.streams().to_vec())?;
+        let layout = args::layout(&self.layout)?;
+        let tokenizer = self.tokenizer.as_deref().map(args::tokenizer).transpose()?;
+        let rule = self.rule.rule(tokenizer.as_ref())?;
+        let (mut row, augmented) = match read_words(&self.words, self.words_format)?.words {
+            Some(words) => {
+                let words = self.tokenized(rule, words, tokenizer.as_ref())?;
+                self.place(rule, words, &self.text(&layout)?).map_err(|e| e.in_file(self.words.display()))?
+            }
+            // Nobody knows what was said: nothing is there to be placed, dropped or moved.
+            None => (TextRow::unknown(self.frames), None),
+        };
+        if row.collisions > 0 {
+            row.events.push(Event::new(EventKind::Collision, row.collisions as u64));
         }
-        let tokenizer = args::tokenizer(&self.tokenizer)?;
-        let words =
-            tokenize(read_words(&self.words, None)?.words.unwrap_or_default(), |text| tokenizer.encode_lines(text))?;
-        let text = TextStream::of(&layout, &self.main_speaker)?;
-        let placed = roundelay::text::Rule::from(self.rule).place(words, &text, self.frames);
-        let row = placed.map_err(|e| e.in_file(self.words.display()))?;
-        match self.output {
-            Some(path) => tensors::write(&path, &[("tokens", Array1::from(row.tokens).mapv(i64::from).into())])?,
+        match &self.output {
+            Some(path) => tensors::write(path, &[("tokens", Array1::from(row.tokens).mapv(i64::from).into())])?,
             None => {
-                let printed = Printed { tokens: &row.tokens, events: &row.events };
+                let printed = Printed { tokens: &row.tokens, events: &row.events, augmented };
                 let json = serde_json::to_string(&printed).map_err(std::io::Error::from)?;
                 writeln!(std::io::stdout().lock(), "{json}")?;
             }
         }
         Ok(())
+    }
+
+    fn text<'a>(&'a self, layout: &'a Layout) -> roundelay::Result<TextStream<'a>> {
+        let text = match &self.stream {
+            None => TextStream::of(layout, &self.main_speaker)?,
+            Some(name) => TextStream::new(layout, stream(layout, name)?, &self.main_speaker),
+        };
+        Ok(TextStream { frame_rate: self.frame_rate.unwrap_or(text.frame_rate), ..text })
+    }
+
+    fn tokenized(
+        &self,
+        rule: Rule,
+        words: Vec<Word>,
+        tokenizer: Option<&Tokenizer>,
+    ) -> Result<Vec<PlacedWord>, Failure> {
+        match tokenizer {
+            Some(tokenizer) => Ok(rule.tokenize(words, tokenizer)?),
+            None if words.iter().all(|word| word.ids.is_some()) => Ok(tokenize(words, |_| Ok(Vec::new()))?),
+            None => Err(Failure::Usage("words without ids of their own need --tokenizer".into())),
+        }
+    }
+
+    fn place(
+        &self,
+        rule: Rule,
+        words: Vec<PlacedWord>,
+        text: &TextStream,
+    ) -> roundelay::Result<(TextRow, Option<Augmented>)> {
+        let Some(augment) = self.augment.augment() else { return Ok((rule.place(words, text, self.frames)?, None)) };
+        let drawn = augment.draw(&self.words.file_name().unwrap_or_default().to_string_lossy())?;
+        let (row, augmented) = drawn.place(rule, words, text, self.frames)?;
+        Ok((row, Some(augmented)))
+    }
+}
+
+fn stream<'a>(layout: &'a Layout, name: &str) -> roundelay::Result<&'a Stream> {
+    let names = || layout.streams().iter().map(|stream| stream.name.as_str()).collect::<Vec<_>>().join(", ");
+    let found = layout.streams().iter().find(|stream| stream.name == name);
+    found.ok_or_else(|| Error::invalid("stream", name, format!("one of {}", names())))
+}
+
+impl AugmentArgs {
+    fn augment(&self) -> Option<Augment> {
+        let unit = match self.drop_unit {
+            Unit::Example => roundelay::text::Unit::Example,
+            Unit::Lexical => roundelay::text::Unit::Lexical,
+            Unit::Position => roundelay::text::Unit::Position,
+        };
+        let drop = self.drop_text.map(|probability| TextDrop { probability, unit });
+        let shift = self.shift_text.map(|most| ShiftRange { least: Seconds::ZERO - most, most });
+        (drop.is_some() || shift.is_some()).then_some(Augment { drop, shift, seed: self.seed })
     }
 }

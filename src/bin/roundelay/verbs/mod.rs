@@ -8,6 +8,7 @@ mod inspect;
 mod layouts;
 mod prep;
 mod show;
+mod stats;
 mod undo;
 mod weights;
 mod words;
@@ -22,6 +23,8 @@ pub enum Verb {
     Prep(prep::Args),
     /// Tells what is in a dataset
     Inspect(inspect::Args),
+    /// Tells who speaks how much in a dataset, and what its text rows hold
+    Stats(stats::Args),
     /// Lists the layouts there are, or prints one
     Layouts(layouts::Args),
     /// Shifts codes by their delays: frames to steps
@@ -47,6 +50,7 @@ impl Verb {
         match self {
             Verb::Prep(args) => args.run(),
             Verb::Inspect(args) => args.run(),
+            Verb::Stats(args) => args.run(),
             Verb::Layouts(args) => args.run(),
             Verb::Build(args) => args.run(),
             Verb::Undo(args) => args.run(),

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use roundelay::Seconds;
 use roundelay::codec::Builtin;
-use roundelay::io::{CodeSource, Counts, Manifest, PrepOptions, prep};
+use roundelay::io::{CodeSource, Counts, Manifest, PrepOptions, WordsFormat, prep};
+use roundelay::pipeline::Speakers;
 use roundelay::report::Summary;
+use roundelay::text::Tokenizer;
+use roundelay::{Kind, Layout, Seconds, pipeline, window};
 
-use crate::args::{self, Rule};
+use crate::args::{self, RuleArgs};
 use crate::failure::{Failure, Outcome, note};
 
 #[derive(clap::Args)]
@@ -34,18 +36,32 @@ pub struct Args {
     /// With --codec codes: what follows the recording's name, as .mimi.npy [default: .safetensors, .npz or .npy]
     #[arg(long, value_name = "S")]
     codes_suffix: Option<String>,
-    /// How words go on the grid
-    #[arg(long, value_enum, default_value_t = Rule::Moshi)]
-    rule: Rule,
-    /// The speaker whose words are written
+    /// What follows the recording's name in its words' file, as .words.json [default: .json, .TextGrid, .ctm or .jsonl]
+    #[arg(long, value_name = "S")]
+    words_suffix: Option<String>,
+    /// The words' format: moshi-finetune, jmoshi, whisperx, textgrid, ctm or lhotse [default: by extension and content]
+    #[arg(long, value_name = "F")]
+    words_format: Option<WordsFormat>,
+    #[command(flatten)]
+    rule: RuleArgs,
+    /// The label of the layout's main speaker in words and speaker segments
     #[arg(long, value_name = "NAME", default_value = "SPEAKER_MAIN")]
     main_speaker: String,
+    /// The label of another speaker of the layout, as other=B; once for each [default: the only other label]
+    #[arg(long, value_name = "SPEAKER=NAME", value_parser = speaker)]
+    speaker: Vec<(String, String)>,
+    /// Tell the speakers of a recording of one channel apart by the .rttm file beside it
+    #[arg(long, value_enum, value_name = "U")]
+    diarised: Option<Unheard>,
     /// Cut recordings into windows of so many seconds
     #[arg(long, value_name = "SECONDS")]
     window: Option<Seconds>,
     /// From one window's start to the next one's [default: the window]
     #[arg(long, value_name = "SECONDS", requires = "window")]
     hop: Option<Seconds>,
+    /// What becomes of words that a window's border cuts
+    #[arg(long, value_enum, value_name = "B", default_value_t = Border::Start)]
+    border: Border,
     /// Threads; the output does not depend on them [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -62,6 +78,48 @@ enum Codec {
     Codes,
 }
 
+#[derive(ValueEnum, Clone, Copy, PartialEq)]
+enum Border {
+    /// They belong to the window in which they start, and what does not fit is cut
+    Start,
+    /// They are left out
+    Drop,
+    /// What does not fit goes on in the next window
+    Split,
+}
+
+impl From<Border> for window::Border {
+    fn from(border: Border) -> Self {
+        match border {
+            Border::Start => window::Border::Start,
+            Border::Drop => window::Border::Drop,
+            Border::Split => window::Border::Split,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq)]
+enum Unheard {
+    /// A speaker's streams hold the codes of silence where the speaker is not heard; needs a codec
+    Silence,
+    /// They hold no codes there
+    Absent,
+}
+
+impl From<Unheard> for pipeline::Unheard {
+    fn from(unheard: Unheard) -> Self {
+        match unheard {
+            Unheard::Silence => pipeline::Unheard::Silence,
+            Unheard::Absent => pipeline::Unheard::Absent,
+        }
+    }
+}
+
+fn speaker(text: &str) -> Result<(String, String), String> {
+    let (speaker, label) = text.split_once('=').ok_or("it is a speaker of the layout, =, and a label, as other=B")?;
+    Ok((speaker.to_owned(), label.to_owned()))
+}
+
 impl Args {
     pub fn run(self) -> Outcome {
         let options = self.options()?;
@@ -72,7 +130,8 @@ impl Args {
         let info = info?;
         writeln!(anstream::stdout(), "{}", Summary { info: &info, layout: &options.layout })?;
         let counts = &info.counts;
-        if counts.recordings > 0 && counts.text_pads == counts.frames {
+        let texts = options.layout.streams().iter().filter(|stream| stream.kind == Kind::Text).count() as u64;
+        if counts.recordings > 0 && texts > 0 && counts.text_pads == texts * counts.frames {
             note(format!("no word was written: is no speaker called {:?}?", self.main_speaker));
         }
         let reasons = self.output.join(roundelay::io::REJECTS_FILE);
@@ -88,23 +147,61 @@ impl Args {
         }
     }
 
+    fn speakers(&self) -> Result<Speakers, Failure> {
+        let mut speakers = Speakers::new(&self.main_speaker);
+        for (speaker, label) in &self.speaker {
+            if speakers.others().contains_key(speaker) {
+                return Err(Failure::Usage(format!("--speaker {speaker} is given twice")));
+            }
+            speakers = speakers.with(speaker, label);
+        }
+        Ok(speakers)
+    }
+
     fn options(&self) -> Result<PrepOptions, Failure> {
         let codes = match (self.codec, &self.codes_suffix) {
             (Codec::Builtin, None) => CodeSource::Codec(Box::new(Builtin::new())),
             (Codec::Builtin, Some(_)) => return Err(Failure::Usage("--codes-suffix goes with --codec codes".into())),
             (Codec::Codes, suffix) => CodeSource::Files { suffix: suffix.clone() },
         };
+        let tokenizer = self.tokenizer.as_deref().map(args::tokenizer).transpose()?;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let layout = args::layout(&self.layout)?;
+        if let Some(tokenizer) = &tokenizer {
+            note_collisions(&layout, tokenizer);
+        }
         Ok(PrepOptions {
-            layout: args::layout(&self.layout)?,
+            layout,
             tokenizer: self.tokenizer.clone(),
             codes,
-            rule: self.rule.into(),
-            main_speaker: self.main_speaker.clone(),
+            rule: self.rule.rule(tokenizer.as_ref())?,
+            speakers: self.speakers()?,
             window: self.window,
             hop: self.hop,
+            border: self.border.into(),
+            words_suffix: self.words_suffix.clone(),
+            words_format: self.words_format,
+            diarised: self.diarised.map(Into::into),
             jobs: self.jobs.map_or_else(cores, usize::from),
         })
+    }
+}
+
+/// Says which words will look like silence.
+fn note_collisions(layout: &Layout, tokenizer: &Tokenizer) {
+    let texts = layout.streams().iter().filter(|stream| stream.kind == Kind::Text);
+    let mut pads: Vec<_> =
+        texts.flat_map(|text| [Some(text.pad), text.end_pad]).flatten().map(|id| id as i32).collect();
+    pads.sort_unstable();
+    pads.dedup();
+    // Only a NUL becomes that byte, and nobody says one.
+    let met = tokenizer.collisions(&pads).into_iter().filter(|(_, piece)| *piece != "<0x00>");
+    let pieces: Vec<_> = met.map(|(id, piece)| format!("{id} ({piece})")).collect();
+    if !pieces.is_empty() {
+        let pieces = pieces.join(" and ");
+        note(format!(
+            "the tokenizer has pieces with the ids of the layout's pads, {pieces}: words with them are counted"
+        ));
     }
 }
 

@@ -1,16 +1,19 @@
-//! `words IN --tokenizer M`: a text row back to words
+//! `words IN --tokenizer M`: text rows back to words
 
 use std::io::Write;
 use std::path::PathBuf;
 
-use ndarray::ArrayD;
-use roundelay::io::tensors;
-use roundelay::text::{TextStream, Word, words_from_row};
-use roundelay::{Error, Kind, Layout};
+use ndarray::{ArrayD, Axis};
+use roundelay::io::{Dataset, tensors};
+use roundelay::pipeline::Speakers;
+use roundelay::text::{Rule, Tokenizer, Word};
+use roundelay::token::ABSENT;
+use roundelay::{Error, Layout, Sequencer, Steps, pipeline};
 
-use crate::args;
+use crate::args::{self, RuleArgs};
 use crate::failure::{Failure, Outcome};
-use crate::input::InputArgs;
+use crate::input::{InputArgs, last_axis};
+use crate::shift::ShiftArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -19,6 +22,13 @@ pub struct Args {
     /// SentencePiece model; a dataset's segment needs none, as it keeps its words
     #[arg(long, value_name = "M")]
     tokenizer: Option<PathBuf>,
+    /// The label for words of the layout's main speaker; a dataset knows it, and its rule
+    #[arg(long, value_name = "NAME", default_value = "SPEAKER_MAIN")]
+    main_speaker: String,
+    #[command(flatten)]
+    rule: RuleArgs,
+    #[command(flatten)]
+    shift: ShiftArgs,
 }
 
 /// moshi-finetune's form, so that what is printed can be read again.
@@ -32,18 +42,16 @@ impl Args {
         let words = match (self.input.in_dataset()?, &self.tokenizer) {
             (Some((_, segment)), None) => segment.words.into_iter().map(|placed| placed.word).collect(),
             (Some((layout, segment)), Some(_)) => {
-                let row = text_row(&layout, segment.codes.0.mapv(i64::from).into_dyn())?;
-                self.read_row(&layout, &row)?
+                let dataset = Dataset::open(&self.input.path)?;
+                let (rule, speakers) = (rule_of(&dataset)?, speakers_of(&dataset));
+                let grid = segment.codes.0.mapv(i64::from).into_dyn();
+                words_of(&layout, grid, rule, &speakers, &self.tokenizer()?).map_err(|e| self.input.named(e))?
             }
             (None, _) => {
                 let layout = args::layout(self.input.layout.as_deref().unwrap_or("moshi-7b"))?;
-                let (name, grid) = tensors::read_first_of(&self.input.path, &["codes", "tokens"])?;
-                if name == "tokens" && grid.ndim() > 1 {
-                    let error = Error::unsupported("a delayed sequence", "take its delays out with `undo` first");
-                    return Err(self.input.named(error).into());
-                }
-                let row = text_row(&layout, grid).map_err(|e| self.input.named(e))?;
-                self.read_row(&layout, &row)?
+                let (grid, tokenizer) = (self.grid(&layout)?, self.tokenizer()?);
+                let (rule, speakers) = (self.rule.rule(Some(&tokenizer))?, Speakers::new(&self.main_speaker));
+                words_of(&layout, grid, rule, &speakers, &tokenizer).map_err(|e| self.input.named(e))?
             }
         };
         let alignments = words.into_iter().map(|w| (w.text, [w.start, w.end], w.speaker)).collect();
@@ -52,27 +60,75 @@ impl Args {
         Ok(())
     }
 
-    fn read_row(&self, layout: &Layout, row: &[i32]) -> Result<Vec<Word>, Failure> {
+    /// The grid of a tensor file, without delays: `codes`, or `tokens` that are a row of text or a sequence.
+    fn grid(&self, layout: &Layout) -> Result<ArrayD<i64>, Failure> {
+        let named = |e| self.input.named(e);
+        let (name, grid) = tensors::read_first_of(&self.input.path, &["codes", "tokens"])?;
+        if name != "tokens" || grid.ndim() < 2 {
+            return Ok(grid);
+        }
+        if self.input.layout.is_none() {
+            let detail = "its delays are those of its layout: give --layout, and --extent and --start as it was built";
+            return Err(named(Error::unsupported("a delayed sequence", detail)).into());
+        }
+        let shift = self.shift.of_steps(layout, last_axis(&grid)).map_err(named)?;
+        Ok(shift.undo(&Steps(grid), ABSENT).map_err(named)?.codes.0)
+    }
+
+    fn tokenizer(&self) -> Result<Tokenizer, Failure> {
         let path = self.tokenizer.as_ref().ok_or_else(|| Failure::Usage("a text row needs --tokenizer".into()))?;
-        let text = TextStream::of(layout, "SPEAKER_MAIN")?;
-        Ok(words_from_row(row, &text, &args::tokenizer(path)?)?)
+        Ok(args::tokenizer(path)?)
     }
 }
 
-/// The text row of a grid, or the row itself.
-fn text_row(layout: &Layout, grid: ArrayD<i64>) -> roundelay::Result<Vec<i32>> {
-    let row = match grid.ndim() {
-        1 => grid,
-        2 => {
-            layout.check_streams(grid.shape()[0])?;
-            let text = layout.streams().iter().position(|stream| stream.kind == Kind::Text);
-            let k = text.ok_or_else(|| Error::unsupported("words", "the layout has no text stream"))?;
-            grid.index_axis_move(ndarray::Axis(0), k)
-        }
-        axes => return Err(Error::invalid("number of axes", axes, "1, as [time], or 2, as [stream, time]")),
+/// The labels that a dataset's speakers have in its words.
+fn speakers_of(dataset: &Dataset) -> Speakers {
+    let options = &dataset.info().options;
+    let main = options.get("main_speaker").and_then(|label| label.as_str());
+    let others = options.get("speakers").and_then(|others| others.as_object()).into_iter().flatten();
+    let others = others.filter_map(|(speaker, label)| Some((speaker, label.as_str()?)));
+    others.fold(main.map_or_else(Speakers::default, Speakers::new), |all, (speaker, label)| all.with(speaker, label))
+}
+
+/// The rule by which a dataset's text was written.
+fn rule_of(dataset: &Dataset) -> roundelay::Result<Rule> {
+    let options = &dataset.info().options;
+    let Some(name) = options.get("rule") else { return Ok(Rule::default()) };
+    let mut rule = options.get("rule_options").and_then(|rule| rule.as_object()).cloned().unwrap_or_default();
+    rule.insert("rule".to_owned(), name.clone());
+    serde_json::from_value(rule.into()).map_err(|e| Error::malformed("rule of the dataset", e))
+}
+
+/// Words of all text streams of a grid, or of the row itself, in order of start.
+fn words_of(
+    layout: &Layout,
+    grid: ArrayD<i64>,
+    rule: Rule,
+    speakers: &Speakers,
+    tokenizer: &Tokenizer,
+) -> roundelay::Result<Vec<Word>> {
+    let texts = pipeline::text_streams(layout, speakers, &[])?;
+    let (Some((_, first)), one_row) = (texts.first(), grid.ndim() == 1) else {
+        return Err(Error::unsupported("words", "the layout has no text stream"));
     };
+    if one_row {
+        return rule.words(&ids(grid.iter())?, first, tokenizer);
+    }
+    if grid.ndim() != 2 {
+        return Err(Error::invalid("number of axes", grid.ndim(), "1, as [time], or 2, as [stream, time]"));
+    }
+    layout.check_streams(grid.shape()[0])?;
+    let mut words = Vec::new();
+    for (k, text) in &texts {
+        words.extend(rule.words(&ids(grid.index_axis(Axis(0), *k).iter())?, text, tokenizer)?);
+    }
+    words.sort_by_key(|word| word.start);
+    Ok(words)
+}
+
+fn ids<'a>(row: impl Iterator<Item = &'a i64>) -> roundelay::Result<Vec<i32>> {
     let id = |(t, &id): (usize, &i64)| {
         i32::try_from(id).map_err(|_| Error::invalid("token", id, "an id of 32 bits").at_frame(t))
     };
-    row.iter().enumerate().map(id).collect()
+    row.enumerate().map(id).collect()
 }

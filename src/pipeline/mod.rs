@@ -1,0 +1,20 @@
+//! The flow over values, without files: a recording's codes and words become segments, and come back.
+//!
+//! ```text
+//! codes [C,Q,T] ─┬─ rows of the layout ──────┬─ cut into windows ─> Segment { codes [K,T], words, regions }
+//! words ─────────┴─ a text row per speaker ──┘
+//! ```
+
+mod codes;
+mod heard;
+mod kyutai;
+mod segments;
+mod speakers;
+mod texts;
+
+pub use codes::{audio_codes, check_codebooks, check_layout, codebooks_read, decode, encode, silence_frames};
+pub use heard::{Heard, Unheard};
+pub use kyutai::{KyutaiWindow, first_not_before};
+pub use segments::{Prepare, Recording};
+pub use speakers::Speakers;
+pub use texts::text_streams;
