@@ -1,0 +1,147 @@
+//! The figures as a table for people.
+//!
+//! ```text
+//!                      all  SPEAKER_MAIN  SPEAKER_OTHER
+//! words                 50            30             20
+//! speech           15.84 s        9.80 s         6.71 s
+//! ```
+
+use std::fmt;
+
+use super::statistics::{Lengths, SpeakerStatistics, Statistics, TextStatistics};
+use crate::units::Seconds;
+
+/// Speakers that have a column.
+const COLUMNS: usize = 6;
+/// Characters of a speaker's label that are shown.
+const LABEL: usize = 24;
+
+/// A line's name, and its cell for a speaker.
+type Line = (&'static str, fn(&SpeakerStatistics) -> String);
+
+const LINES: &[Line] = &[
+    ("words", |s| s.words.to_string()),
+    ("  tokens", |s| s.tokens.to_string()),
+    ("  a second", |s| number(s.words_per_second)),
+    ("  a second of speech", |s| number(s.words_per_second_of_speech)),
+    ("speech", |s| seconds(Some(s.speech_seconds))),
+    ("  of all time", |s| percent(s.speech_share)),
+    ("turns", |s| s.turns.count.to_string()),
+    ("  median", |s| seconds(s.turns.median)),
+    ("  longest", |s| seconds(s.turns.most)),
+    ("units", |s| s.units.count.to_string()),
+    ("  median", |s| seconds(s.units.median)),
+    ("pauses", |s| s.pauses.count.to_string()),
+    ("  median", |s| seconds(s.pauses.median)),
+    ("  together", |s| seconds(Some(s.pauses.seconds))),
+    ("gaps", |s| s.gaps.count.to_string()),
+    ("  median", |s| seconds(s.gaps.median)),
+    ("  together", |s| seconds(Some(s.gaps.seconds))),
+    ("overlaps", |s| s.overlaps.count.to_string()),
+    ("  median", |s| seconds(s.overlaps.median)),
+    ("  together", |s| seconds(Some(s.overlaps.seconds))),
+    ("  of all time", |s| percent(s.overlap_share)),
+    ("words in a text row", |s| s.in_row.words.to_string()),
+    ("  late", |s| s.in_row.late_words.to_string()),
+    ("    median", |s| frames(s.in_row.late_median_frames)),
+    ("    latest", |s| frames(s.in_row.late_most_frames)),
+    ("  early", |s| s.in_row.early_words.to_string()),
+    ("  cut at the end", |s| s.in_row.cut_words.to_string()),
+    ("  tokens like pads", |s| s.in_row.collisions.to_string()),
+];
+
+/// A table of the speakers with most speech, and one of the text rows.
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lengths { count, seconds: sum, least, median, most, .. } = &self.segments;
+        writeln!(f, "segments  {count}, {} together, {} frames", seconds(Some(*sum)), self.frames)?;
+        writeln!(f, "lengths   {} to {}, median {}\n", seconds(*least), seconds(*most), seconds(*median))?;
+        let columns = self.columns();
+        let mut table = vec![vec![String::new()]];
+        table[0].extend(columns.iter().map(|(name, _)| name.clone()));
+        for (name, cell) in LINES {
+            table.push([(*name).to_owned()].into_iter().chain(columns.iter().map(|(_, s)| cell(s))).collect());
+        }
+        write_aligned(f, &table)?;
+        if self.speakers.len() > COLUMNS {
+            writeln!(f, "and {} speakers with less speech", self.speakers.len() - COLUMNS)?;
+        }
+        writeln!(f)?;
+        write_aligned(f, &text_table(&self.text))?;
+        write!(f, "\n{}", self.legend())
+    }
+}
+
+impl Statistics {
+    /// All, and the speakers with most speech.
+    fn columns(&self) -> Vec<(String, &SpeakerStatistics)> {
+        let mut speakers: Vec<_> = self.speakers.iter().collect();
+        speakers.sort_by_key(|(_, speaker)| std::cmp::Reverse(speaker.speech_seconds));
+        let all = ("all".to_owned(), &self.all);
+        [all].into_iter().chain(speakers.into_iter().take(COLUMNS).map(|(name, s)| (label(name), s))).collect()
+    }
+
+    fn legend(&self) -> String {
+        let silence = self.unit_silence;
+        format!(
+            "unit: a speaker's words with at most {silence} s of silence between them; turn: units with only pauses \
+             between;\npause, gap: silence before the same speaker goes on, before another one begins"
+        )
+    }
+}
+
+/// A speaker's label without what would break the table.
+fn label(name: &str) -> String {
+    let shown: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    match shown.chars().count() {
+        0 => "(none)".to_owned(),
+        count if count > LABEL => shown.chars().take(LABEL - 1).chain(['…']).collect(),
+        _ => shown,
+    }
+}
+
+fn text_table(rows: &[TextStatistics]) -> Vec<Vec<String>> {
+    let head = ["text row", "frames", "words", "pads", "ends of pads", "absent"];
+    let cell = |part: u64, row: &TextStatistics| percent((row.frames > 0).then(|| part as f64 / row.frames as f64));
+    let line = |row: &TextStatistics| {
+        let shares = [row.tokens, row.pads, row.end_pads, row.absent].map(|part| cell(part, row));
+        [row.stream.clone(), row.frames.to_string()].into_iter().chain(shares).collect()
+    };
+    match rows {
+        [] => vec![vec!["no text row".to_owned()]],
+        _ => [head.map(str::to_owned).to_vec()].into_iter().chain(rows.iter().map(line)).collect(),
+    }
+}
+
+/// Lines of cells: the first column to the left, the others to the right.
+fn write_aligned(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
+    let columns = table.first().map_or(0, Vec::len);
+    let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    for line in table {
+        write!(f, "{:<1$}", line[0], widths[0])?;
+        line.iter().zip(&widths).skip(1).try_for_each(|(cell, width)| write!(f, "  {cell:>width$}"))?;
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+fn seconds(length: Option<Seconds>) -> String {
+    length.map_or("-".to_owned(), |length| format!("{:.2} s", length.to_f64()))
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share))
+}
+
+fn number(rate: Option<f64>) -> String {
+    rate.map_or("-".to_owned(), |rate| format!("{rate:.2}"))
+}
+
+fn frames(count: Option<u64>) -> String {
+    match count {
+        None => "-".to_owned(),
+        Some(1) => "1 frame".to_owned(),
+        Some(count) => format!("{count} frames"),
+    }
+}
