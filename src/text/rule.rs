@@ -4,6 +4,9 @@
 //! words  ──tokenize──>  words with ids  ──place──>  one token a frame, and what became of each word
 //! ```
 
+use std::collections::HashMap;
+
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -50,7 +53,7 @@ impl Rule {
     /// `Unsupported` if the tokenizer drops line feeds and a word has one, or under the J-Moshi rule changes characters.
     pub fn tokenize(&self, words: Vec<Word>, tokenizer: &Tokenizer) -> Result<Vec<PlacedWord>> {
         match self {
-            Rule::Moshi | Rule::Kyutai(_) => tokenize(words, |text| tokenizer.encode_lines(text)),
+            Rule::Moshi | Rule::Kyutai(_) => tokenize(words, remembering(|text| tokenizer.encode_lines(text))),
             Rule::Jmoshi(rule) => jmoshi::tokenize(*rule, words, tokenizer),
         }
     }
@@ -147,12 +150,26 @@ impl Rule {
 /// # Errors
 /// Those of `encode`.
 pub fn tokenize(words: Vec<Word>, mut encode: impl FnMut(&str) -> Result<Vec<i32>>) -> Result<Vec<PlacedWord>> {
-    let placed = |word: Word| {
+    let mut placed = Vec::with_capacity(words.len());
+    for word in words {
         let tokens = match &word.ids {
             Some(ids) => ids.clone(),
             None => encode(word.stripped())?,
         };
-        Ok(PlacedWord::new(word, tokens))
-    };
-    words.into_iter().map(placed).collect()
+        placed.push(PlacedWord::new(word, tokens));
+    }
+    Ok(placed)
+}
+
+/// The same, asked once for each text: half of what people say is a few hundred words.
+fn remembering(mut encode: impl FnMut(&str) -> Result<Vec<i32>>) -> impl FnMut(&str) -> Result<Vec<i32>> {
+    let mut known: HashMap<String, Vec<i32>, FixedState> = HashMap::default();
+    move |text| {
+        if let Some(ids) = known.get(text) {
+            return Ok(ids.clone());
+        }
+        let ids = encode(text)?;
+        known.insert(text.to_owned(), ids.clone());
+        Ok(ids)
+    }
 }

@@ -7,6 +7,8 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
 
+use foldhash::fast::FixedState;
+
 use super::model::{Piece, PieceKind};
 use super::vocabulary::Vocabulary;
 
@@ -15,7 +17,8 @@ const SHORT: usize = 32;
 
 /// The pieces by their text.
 pub(super) struct Bpe {
-    ids: HashMap<Box<str>, Entry>,
+    // Looked up several times a character. Whoever makes pieces collide slows down none but the own model.
+    ids: HashMap<Box<str>, Entry, FixedState>,
 }
 
 #[derive(Clone, Copy)]
