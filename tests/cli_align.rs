@@ -98,3 +98,30 @@ fn an_option_of_another_rule_is_a_wrong_usage() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn words_given_by_ids_come_back_as_ids_and_unknown_text_as_unknown() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let tokenizer = fixture("tokenizers/mistral_v1_32k_bpe.model");
+    let given = json!([[[6312, 28709], [1.0, 1.3], "SPEAKER_MAIN"]]);
+    fs::copy(fixture("recordings/wav/mary_bobby_stereo.wav"), at("ids.wav")).unwrap();
+    fs::copy(fixture("recordings/wav/mary_bobby_stereo.wav"), at("null.wav")).unwrap();
+    fs::write(at("ids.json"), json!({"alignments": given}).to_string()).unwrap();
+    fs::write(at("null.json"), json!({"alignments": null}).to_string()).unwrap();
+    fs::write(at("data.jsonl"), "{\"path\": \"ids.wav\"}\n{\"path\": \"null.wav\"}\n").unwrap();
+    succeeds(&["prep", path(&at("data.jsonl")), "-o", path(&at("d")), "--tokenizer", path(&tokenizer)]);
+    let words = |id: &str| json(succeeds(&["words", path(&at("d")), "--segment", id]).as_bytes())["alignments"].clone();
+    assert_eq!(words("ids.wav"), given);
+    assert_eq!(words("null.wav"), Value::Null);
+}
+
+#[test]
+fn events_are_told_where_the_row_goes_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = folder.path().join("row.safetensors");
+    let words = json!({"alignments": [["hello", [0.1, 0.5], "SPEAKER_MAIN"]]});
+    let printed = align(&words, &["--frames", "2", "--drop-text", "1", "-o", path(&row)]);
+    assert_eq!(printed["events"][0]["event"], "cut");
+    assert_eq!((&printed["augmented"]["dropped"], &printed["tokens"]), (&json!(2), &Value::Null));
+}

@@ -205,7 +205,7 @@ impl StreamShare {
             reasons: BTreeMap::new(),
             regions: 0,
             tails: if stream.kind.is_audio() { Class::Audio } else { Class::Words },
-            end: stream.eos.map(|id| EndTokens { id, live: 0 }),
+            end: stream.eos.map(|id| EndTokens::of(stream, id)),
         }
     }
 

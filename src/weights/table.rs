@@ -16,7 +16,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |share: &Share| format!("{:.1}", 100.0 * share.share);
         write!(f, "{}", self.by_reason("share of the loss, %", percent, |share| share.weight > 0.0))?;
-        write!(f, "\n{}", self.by_reason("steps", |share| share.cells.to_string(), |share| share.cells > 0))?;
+        write!(f, "\n{}", self.by_reason("cells", |share| share.cells.to_string(), |share| share.cells > 0))?;
         writeln!(f, "\nexamples       {}", self.examples)?;
         if let Some(share) = self.pad_share {
             writeln!(f, "pads           {:.1} % of what text weighs in the loss", 100.0 * share)?;
@@ -26,7 +26,7 @@ impl fmt::Display for Summary {
         }
         let regions: u64 = self.streams.iter().map(|stream| stream.regions).sum();
         if regions > 0 {
-            writeln!(f, "in regions     {regions} steps")?;
+            writeln!(f, "in regions     {regions} cells")?;
         }
         for class in &self.nothing_to_learn {
             writeln!(f, "{:<14} nothing to learn: 0 in the loss", class.name())?;

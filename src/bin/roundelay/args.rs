@@ -31,9 +31,6 @@ pub struct RuleArgs {
     /// With kyutai: the pad while a word is being said
     #[arg(long, value_name = "ID")]
     in_word_padding: Option<i32>,
-    /// With kyutai: take the number of frames for seconds, as its trainer does: a short window's text goes on with pads
-    #[arg(long)]
-    frames_as_seconds: bool,
     /// With jmoshi: join words directly, as in languages without spaces
     #[arg(long)]
     no_whitespace_before_word: bool,
@@ -62,7 +59,8 @@ impl RuleArgs {
                 turn_markers: self.use_bos_eos.then(|| turn_markers(tokenizer)).transpose()?,
                 keep_and_shift: self.keep_and_shift,
                 audio_delay: self.audio_delay.unwrap_or(0.0),
-                frames_as_seconds: self.frames_as_seconds,
+                // Rows end with the sound here; only in windows of a fixed length would it show.
+                frames_as_seconds: false,
             }),
             RuleName::Jmoshi => Rule::Jmoshi(JmoshiRule { whitespace_before_word: !self.no_whitespace_before_word }),
         })
@@ -76,7 +74,6 @@ impl RuleArgs {
             ("keep-and-shift", self.keep_and_shift),
             ("audio-delay", self.audio_delay.is_some()),
             ("in-word-padding", self.in_word_padding.is_some()),
-            ("frames-as-seconds", self.frames_as_seconds),
         ];
         let jmoshi = [("no-whitespace-before-word", self.no_whitespace_before_word)];
         let rules = [(RuleName::Kyutai, "kyutai", &kyutai[..]), (RuleName::Jmoshi, "jmoshi", &jmoshi)];

@@ -10,7 +10,7 @@ use roundelay::tally::{Event, EventKind};
 use roundelay::text::{
     Augment, Augmented, PlacedWord, Rule, ShiftRange, TextDrop, TextRow, TextStream, Tokenizer, Word, tokenize,
 };
-use roundelay::{Error, FrameRate, Layout, Seconds, Stream};
+use roundelay::{Error, FrameRate, Kind, Layout, Seconds, Stream};
 
 use crate::args::{self, RuleArgs};
 use crate::failure::{Failure, Outcome};
@@ -45,7 +45,7 @@ pub struct Args {
     main_speaker: String,
     #[command(flatten)]
     augment: AugmentArgs,
-    /// Write the row here as `tokens` (.safetensors); the default is JSON on standard output
+    /// Write the row here as `tokens` (.safetensors) instead of printing it with the events
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
 }
@@ -60,7 +60,7 @@ struct AugmentArgs {
     #[arg(long, value_enum, value_name = "UNIT", default_value_t = Unit::Example, requires = "drop_text")]
     drop_unit: Unit,
     /// Move the text by up to so many seconds, earlier or later
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
     shift_text: Option<Seconds>,
     /// Of both draws; the words file's name is the example's
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -82,7 +82,8 @@ const MAX_FRAMES: usize = 1 << 25;
 
 #[derive(serde::Serialize)]
 struct Printed<'a> {
-    tokens: &'a [i32],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<&'a [i32]>,
     events: &'a [Event],
     #[serde(skip_serializing_if = "Option::is_none")]
     augmented: Option<Augmented>,
@@ -96,10 +97,13 @@ impl Args {
         let layout = args::layout(&self.layout)?;
         let tokenizer = self.tokenizer.as_deref().map(args::tokenizer).transpose()?;
         let rule = self.rule.rule(tokenizer.as_ref())?;
+        let text = self.text(&layout)?;
+        // Options are looked at first, whatever the file says.
+        self.place(rule, Vec::new(), &text)?;
         let (mut row, augmented) = match read_words(&self.words, self.words_format)?.words {
             Some(words) => {
                 let words = self.tokenized(rule, words, tokenizer.as_ref())?;
-                self.place(rule, words, &self.text(&layout)?).map_err(|e| e.in_file(self.words.display()))?
+                self.place(rule, words, &text).map_err(|e| e.in_file(self.words.display()))?
             }
             // Nobody knows what was said: nothing is there to be placed, dropped or moved.
             None => (TextRow::unknown(self.frames), None),
@@ -107,19 +111,22 @@ impl Args {
         if row.collisions > 0 {
             row.events.push(Event::new(EventKind::Collision, row.collisions as u64));
         }
-        match &self.output {
-            Some(path) => tensors::write(path, &[("tokens", Array1::from(row.tokens).mapv(i64::from).into())])?,
-            None => {
-                let printed = Printed { tokens: &row.tokens, events: &row.events, augmented };
-                let json = serde_json::to_string(&printed).map_err(std::io::Error::from)?;
-                writeln!(std::io::stdout().lock(), "{json}")?;
-            }
+        let tokens = self.output.is_none().then_some(row.tokens.as_slice());
+        let json = serde_json::to_string(&Printed { tokens, events: &row.events, augmented });
+        if let Some(path) = &self.output {
+            tensors::write(path, &[("tokens", Array1::from_iter(row.tokens.iter().map(|&id| i64::from(id))).into())])?;
         }
+        writeln!(std::io::stdout().lock(), "{}", json.map_err(std::io::Error::from)?)?;
         Ok(())
     }
 
-    fn text<'a>(&'a self, layout: &'a Layout) -> roundelay::Result<TextStream<'a>> {
+    fn text<'a>(&'a self, layout: &'a Layout) -> Result<TextStream<'a>, Failure> {
+        let texts = layout.streams().iter().filter(|stream| stream.kind == Kind::Text);
+        let names: Vec<_> = texts.map(|stream| stream.name.as_str()).collect();
         let text = match &self.stream {
+            None if names.len() > 1 => {
+                return Err(Failure::Usage(format!("--stream chooses one of the text streams: {}", names.join(", "))));
+            }
             None => TextStream::of(layout, &self.main_speaker)?,
             Some(name) => TextStream::new(layout, stream(layout, name)?, &self.main_speaker),
         };

@@ -10,7 +10,8 @@ use roundelay::codec::Builtin;
 use roundelay::io::{CodeSource, Counts, Manifest, PrepOptions, WordsFormat, prep};
 use roundelay::pipeline::Speakers;
 use roundelay::report::Summary;
-use roundelay::text::Tokenizer;
+use roundelay::tally::EventKind;
+use roundelay::text::{Rule, Tokenizer};
 use roundelay::{Kind, Layout, Seconds, pipeline, window};
 
 use crate::args::{self, RuleArgs};
@@ -53,7 +54,7 @@ pub struct Args {
     /// Tell the speakers of a recording of one channel apart by the .rttm file beside it
     #[arg(long, value_enum, value_name = "U")]
     diarised: Option<Unheard>,
-    /// Cut recordings into windows of so many seconds
+    /// Cut recordings into windows of so many seconds, rounded up to whole frames
     #[arg(long, value_name = "SECONDS")]
     window: Option<Seconds>,
     /// From one window's start to the next one's [default: the window]
@@ -131,19 +132,36 @@ impl Args {
         writeln!(anstream::stdout(), "{}", Summary { info: &info, layout: &options.layout })?;
         let counts = &info.counts;
         let texts = options.layout.streams().iter().filter(|stream| stream.kind == Kind::Text).count() as u64;
-        if counts.recordings > 0 && texts > 0 && counts.text_pads == texts * counts.frames {
-            note(format!("no word was written: is no speaker called {:?}?", self.main_speaker));
+        let wordless = counts.recordings > 0 && texts > 0 && counts.text_pads == texts * counts.frames;
+        // Recordings may hold no words at all; words of others alone are most often another label.
+        let mistaken = wordless && info.events.get(EventKind::OtherSpeaker).events > 0;
+        if mistaken {
+            note(format!("only words of other speakers: is no speaker called {:?}?", self.main_speaker));
         }
         let reasons = self.output.join(roundelay::io::REJECTS_FILE);
-        let rejected = |what: &str| format!("{what} could not be used; {} says why", reasons.display());
+        let said = |what: &str| format!("{what}; {} says why", reasons.display());
         match (counts.recordings, counts.rejects) {
+            (_, 0) if mistaken && self.strict => Err(Failure::Incomplete("no word was written".into())),
             (_, 0) => Ok(()),
-            (0, n) => Err(Failure::Incomplete(rejected(&format!("none of the {n} recordings")))),
-            (_, n) if self.strict => Err(Failure::Incomplete(rejected(&format!("{n} recordings")))),
+            (0, n) => Err(Failure::Incomplete(said(&format!("none of the {n} recordings could be used")))),
+            (_, n) if self.strict => Err(Failure::Incomplete(said(&format!("{n} recordings could not be used")))),
             (_, n) => {
-                note(rejected(&format!("{n} recordings")));
+                note(said(&format!("{n} recordings could not be used")));
                 Ok(())
             }
+        }
+    }
+
+    /// Says what a user may not expect of the choices made.
+    fn note_choices(&self, layout: &Layout, rule: Rule) {
+        if matches!(rule, Rule::Kyutai(rule) if !rule.keep_main_only) {
+            note("words of all speakers go into one row; --keep-main-only leaves the others' out");
+        }
+        let lag = layout.text_lag().filter(|lag| *lag > Seconds::ZERO);
+        if let (Some(lag), Some(_), Border::Start) = (lag, self.window, self.border) {
+            note(format!(
+                "text trails by {lag} s: words said that shortly before a window's end are cut; --border split keeps them"
+            ));
         }
     }
 
@@ -168,13 +186,15 @@ impl Args {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let layout = args::layout(&self.layout)?;
         if let Some(tokenizer) = &tokenizer {
-            note_collisions(&layout, tokenizer);
+            note_tokenizer(&layout, tokenizer);
         }
+        let rule = self.rule.rule(tokenizer.as_ref())?;
+        self.note_choices(&layout, rule);
         Ok(PrepOptions {
             layout,
             tokenizer: self.tokenizer.clone(),
             codes,
-            rule: self.rule.rule(tokenizer.as_ref())?,
+            rule,
             speakers: self.speakers()?,
             window: self.window,
             hop: self.hop,
@@ -187,9 +207,13 @@ impl Args {
     }
 }
 
-/// Says which words will look like silence.
-fn note_collisions(layout: &Layout, tokenizer: &Tokenizer) {
+/// Says where a tokenizer may be another model's, and which words will look like silence.
+fn note_tokenizer(layout: &Layout, tokenizer: &Tokenizer) {
     let texts = layout.streams().iter().filter(|stream| stream.kind == Kind::Text);
+    for text in texts.clone().filter(|text| tokenizer.len() < text.cardinality as usize) {
+        let (pieces, ids) = (tokenizer.len(), text.cardinality);
+        note(format!("the tokenizer has {pieces} pieces, and the stream {} room for {ids} ids", text.name));
+    }
     let mut pads: Vec<_> =
         texts.flat_map(|text| [Some(text.pad), text.end_pad]).flatten().map(|id| id as i32).collect();
     pads.sort_unstable();

@@ -16,7 +16,7 @@ pub struct Args {
     /// Dataset folder
     #[arg(value_name = "DIR")]
     folder: PathBuf,
-    /// Only the segments of one side of the split
+    /// Only the segments of one side of the split; events are still those of the whole dataset
     #[arg(long, value_enum, value_name = "SPLIT")]
     split: Option<Split>,
     /// Silence in seconds that a unit of speech may have inside
@@ -61,12 +61,22 @@ impl Args {
     fn count(&self) -> roundelay::Result<Statistics> {
         let dataset = Dataset::open(&self.folder)?;
         let mut conversation = Conversation::new(dataset.layout()).with_silence(self.unit_silence)?;
+        if is_by_rule_moshi(&dataset) {
+            conversation = conversation.with_lateness();
+        }
         for segment in dataset.segments() {
             let segment = segment?;
             if self.split.is_none_or(|split| split.holds(segment.split)) {
                 conversation.add(&segment)?;
             }
         }
-        Ok(conversation.statistics())
+        let mut statistics = conversation.statistics();
+        statistics.events = Some(dataset.info().events.clone());
+        Ok(statistics)
     }
+}
+
+/// Whether words stand where they are said or later, as no other rule has it.
+fn is_by_rule_moshi(dataset: &Dataset) -> bool {
+    dataset.info().options.get("rule").and_then(|rule| rule.as_str()) == Some("moshi")
 }

@@ -204,6 +204,9 @@ impl Args {
         } else if self.summary {
             write!(out, "{summary}")?;
         }
+        if self.strict && summary.streams.iter().all(|stream| stream.end.is_none()) {
+            note("no stream of the layout has an end id: there is nothing to audit");
+        }
         let endless: Vec<_> = summary.endless().map(|stream| stream.name.as_str()).collect();
         match self.strict && !endless.is_empty() {
             true => Err(Failure::Incomplete(format!("no example has a live end in {}", endless.join(", ")))),

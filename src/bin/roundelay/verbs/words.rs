@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use ndarray::{ArrayD, Axis};
+use roundelay::batch::Segment;
 use roundelay::io::{Dataset, tensors};
 use roundelay::pipeline::Speakers;
-use roundelay::text::{Rule, Tokenizer, Word};
+use roundelay::text::{PlacedWord, Rule, TextStream, Tokenizer, Word};
 use roundelay::token::ABSENT;
-use roundelay::{Error, Layout, Sequencer, Steps, pipeline};
+use roundelay::{Error, Layout, Seconds, Sequencer, Steps, pipeline};
 
 use crate::args::{self, RuleArgs};
 use crate::failure::{Failure, Outcome};
@@ -34,29 +35,46 @@ pub struct Args {
 /// moshi-finetune's form, so that what is printed can be read again.
 #[derive(serde::Serialize)]
 struct Printed {
-    alignments: Vec<(String, [roundelay::Seconds; 2], String)>,
+    /// None where nobody knows what was said.
+    alignments: Option<Vec<Entry>>,
+}
+
+type Entry = (Said, [Seconds; 2], String);
+
+/// A word's text, or the ids that it was given by.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Said {
+    Text(String),
+    Ids(Vec<i32>),
 }
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let words = match (self.input.in_dataset()?, &self.tokenizer) {
-            (Some((_, segment)), None) => segment.words.into_iter().map(|placed| placed.word).collect(),
+        let (words, grid) = match (self.input.in_dataset()?, &self.tokenizer) {
+            (Some((_, segment)), None) => (kept(&segment), segment.codes.0.mapv(i64::from).into_dyn()),
             (Some((layout, segment)), Some(_)) => {
                 let dataset = Dataset::open(&self.input.path)?;
                 let (rule, speakers) = (rule_of(&dataset)?, speakers_of(&dataset));
+                let labels: Vec<_> = segment.words.iter().map(|placed| placed.word.speaker.as_str()).collect();
                 let grid = segment.codes.0.mapv(i64::from).into_dyn();
-                words_of(&layout, grid, rule, &speakers, &self.tokenizer()?).map_err(|e| self.input.named(e))?
+                let texts = pipeline::text_streams(&layout, &speakers, &labels)?;
+                let words = words_of(&layout, &grid, rule, &texts, &self.tokenizer()?);
+                (words.map_err(|e| self.input.named(e))?, grid)
             }
             (None, _) => {
                 let layout = args::layout(self.input.layout.as_deref().unwrap_or("moshi-7b"))?;
                 let (grid, tokenizer) = (self.grid(&layout)?, self.tokenizer()?);
                 let (rule, speakers) = (self.rule.rule(Some(&tokenizer))?, Speakers::new(&self.main_speaker));
-                words_of(&layout, grid, rule, &speakers, &tokenizer).map_err(|e| self.input.named(e))?
+                let texts = pipeline::text_streams(&layout, &speakers, &[])?;
+                (words_of(&layout, &grid, rule, &texts, &tokenizer).map_err(|e| self.input.named(e))?, grid)
             }
         };
-        let alignments = words.into_iter().map(|w| (w.text, [w.start, w.end], w.speaker)).collect();
-        let json = serde_json::to_string(&Printed { alignments }).map_err(std::io::Error::from)?;
-        writeln!(std::io::stdout().lock(), "{json}")?;
+        // A text row comes first: without any text in it, nobody knows what was said.
+        let row = if grid.ndim() == 1 { grid.view() } else { grid.index_axis(Axis(0), 0) };
+        let unknown = words.is_empty() && !row.is_empty() && row.iter().all(|&id| id == ABSENT);
+        let json = serde_json::to_string(&Printed { alignments: (!unknown).then_some(words) });
+        writeln!(std::io::stdout().lock(), "{}", json.map_err(std::io::Error::from)?)?;
         Ok(())
     }
 
@@ -99,31 +117,44 @@ fn rule_of(dataset: &Dataset) -> roundelay::Result<Rule> {
     serde_json::from_value(rule.into()).map_err(|e| Error::malformed("rule of the dataset", e))
 }
 
+/// The words that a segment keeps; one that was given by ids has no text.
+fn kept(segment: &Segment) -> Vec<Entry> {
+    let said = |placed: &PlacedWord| match placed.word.text.is_empty() && !placed.tokens.is_empty() {
+        true => Said::Ids(placed.tokens.clone()),
+        false => Said::Text(placed.word.text.clone()),
+    };
+    let entry = |placed: &PlacedWord| entry(said(placed), &placed.word);
+    segment.words.iter().map(entry).collect()
+}
+
+fn entry(said: Said, word: &Word) -> Entry {
+    (said, [word.start, word.end], word.speaker.clone())
+}
+
 /// Words of all text streams of a grid, or of the row itself, in order of start.
 fn words_of(
     layout: &Layout,
-    grid: ArrayD<i64>,
+    grid: &ArrayD<i64>,
     rule: Rule,
-    speakers: &Speakers,
+    texts: &[(usize, TextStream)],
     tokenizer: &Tokenizer,
-) -> roundelay::Result<Vec<Word>> {
-    let texts = pipeline::text_streams(layout, speakers, &[])?;
-    let (Some((_, first)), one_row) = (texts.first(), grid.ndim() == 1) else {
+) -> roundelay::Result<Vec<Entry>> {
+    let Some((_, first)) = texts.first() else {
         return Err(Error::unsupported("words", "the layout has no text stream"));
     };
-    if one_row {
-        return rule.words(&ids(grid.iter())?, first, tokenizer);
-    }
-    if grid.ndim() != 2 {
-        return Err(Error::invalid("number of axes", grid.ndim(), "1, as [time], or 2, as [stream, time]"));
-    }
-    layout.check_streams(grid.shape()[0])?;
     let mut words = Vec::new();
-    for (k, text) in &texts {
-        words.extend(rule.words(&ids(grid.index_axis(Axis(0), *k).iter())?, text, tokenizer)?);
+    match grid.ndim() {
+        1 => words.extend(rule.words(&ids(grid.iter())?, first, tokenizer)?),
+        2 => {
+            layout.check_streams(grid.shape()[0])?;
+            for (k, text) in texts {
+                words.extend(rule.words(&ids(grid.index_axis(Axis(0), *k).iter())?, text, tokenizer)?);
+            }
+            words.sort_by_key(|word| word.start);
+        }
+        axes => return Err(Error::invalid("number of axes", axes, "1, as [time], or 2, as [stream, time]")),
     }
-    words.sort_by_key(|word| word.start);
-    Ok(words)
+    Ok(words.iter().map(|word| entry(Said::Text(word.text.clone()), word)).collect())
 }
 
 fn ids<'a>(row: impl Iterator<Item = &'a i64>) -> roundelay::Result<Vec<i32>> {
