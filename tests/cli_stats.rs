@@ -98,10 +98,12 @@ fn figures_of_the_text_row_are_those_of_summary_and_ledger() {
     let row = &found["all"]["in_row"];
     assert_eq!((&row["words"], &found["speakers"]["SPEAKER_OTHER"]["in_row"]["words"]), (&json!(111), &json!(0)));
     assert_eq!(late, [1, 1, 1]);
-    assert_eq!([&row["late_words"], &row["late_median_frames"], &row["late_most_frames"]], [3, 1, 1]);
-    assert_eq!((&row["early_words"], &row["cut_words"], &row["collisions"]), (&json!(0), &json!(0), &json!(0)));
+    assert_eq!([&row["late_median_frames"], &row["late_most_frames"]], [1, 1]);
+    assert_eq!(found["events"]["late"], json!({"events": 3, "amount": 3}));
+    assert_eq!((&found["events"]["cut"], &found["events"]["collision"]), (&Value::Null, &Value::Null));
 
     let info: Value = serde_json::from_str(&succeeds(&["inspect", path(&prepared.dataset), "--json"])).unwrap();
+    assert_eq!(found["events"], info["events"]);
     let text = &found["text"][0];
     assert_eq!(
         (&text["stream"], &text["frames"], &text["pads"]),
@@ -131,12 +133,36 @@ fn crowded_words_are_late_and_cut_as_the_ledger_says() {
         events.retain(|(_, word)| in_row.contains(word));
         events.into_iter().map(|(amount, _)| amount).collect::<Vec<_>>()
     });
-    let row = &prepared.json(&[])["all"]["in_row"];
+    let found = prepared.json(&[]);
+    let (row, events) = (&found["all"]["in_row"], &found["events"]);
     assert!(late.len() > 3 && late[0] < late[late.len() - 1] && !cut.is_empty(), "{late:?} {cut:?}");
-    assert_eq!([&row["words"], &row["late_words"]], [in_row.len(), late.len()]);
+    assert_eq!(row["words"], in_row.len());
     let [median, most] = [late[(late.len() - 1) / 2], late[late.len() - 1]];
     assert_eq!([&row["late_median_frames"], &row["late_most_frames"]], [median, most]);
-    assert_eq!((&row["cut_words"], &row["cut_tokens"]), (&json!(cut.len()), &json!(cut.iter().sum::<u64>())));
+    for kind in ["late", "cut"] {
+        let all: Vec<u64> = prepared.ledger(kind).into_iter().map(|(amount, _)| amount).collect();
+        assert_eq!(events[kind], json!({"events": all.len(), "amount": all.iter().sum::<u64>()}), "{kind}");
+    }
+}
+
+#[test]
+fn words_that_another_rule_moves_are_not_late_and_those_that_go_on_are_not_cut() {
+    let moved = Prepared::new(&["--rule", "kyutai", "--audio-delay", "0.5"]);
+    let spread = Prepared::new(&["--rule", "jmoshi", "--window", "2"]);
+    let split = Prepared::new(&["--window", "2", "--border", "split"]);
+    for (prepared, is_moshi) in [(&moved, false), (&spread, false), (&split, true)] {
+        let (found, table) = (prepared.json(&[]), succeeds(&["stats", path(&prepared.dataset)]));
+        let row = &found["all"]["in_row"];
+        assert!(row["words"].as_u64() > Some(100), "{row}");
+        assert_eq!(["late_median_frames", "late_most_frames"].map(|field| row[field].is_u64()), [is_moshi; 2]);
+        assert_eq!(table.contains("late, median"), is_moshi, "{table}");
+        for kind in ["late", "cut", "split"] {
+            assert_eq!(found["events"][kind]["events"].as_u64().unwrap_or(0), prepared.ledger(kind).len() as u64);
+        }
+    }
+    let found = split.json(&["--split", "valid"]);
+    assert!(found["events"]["split"]["events"].as_u64() > Some(0) && found["events"]["cut"].is_null(), "{found}");
+    assert_eq!(found["events"], split.json(&[])["events"], "of the whole dataset");
 }
 
 #[test]
@@ -157,6 +183,10 @@ fn the_table_holds_the_same_figures_with_their_units() {
         "overlaps 6 6 6",
         "together 3.08 s 3.08 s 3.08 s",
         "words in a text row 111 111 0",
+        "late, most 1 frame 1 frame -",
+        "events of the whole dataset number together",
+        "late 3 3 frames",
+        "cut 0 0 tokens",
     ];
     for line in expected {
         assert!(lines.contains(&line.to_owned()), "{line}: {table}");

@@ -15,13 +15,15 @@ use std::collections::BTreeMap;
 
 use crate::batch::Segment;
 use crate::error::{Error, Result};
+use crate::pipeline::silence_frames;
 use crate::stream::{Kind, Layout, Stream};
+use crate::text::PlacedWord;
 use crate::units::Seconds;
 
 use spread::Spread;
 use statistics::share;
 pub use statistics::{InRow, Lengths, SpeakerStatistics, Statistics, TextStatistics};
-use voice::{Rows, Voice};
+use voice::Voice;
 
 /// Counts over segments of one layout, in memory that grows with the number of speakers' labels only.
 ///
@@ -35,7 +37,11 @@ use voice::{Rows, Voice};
 ///
 /// A short word inside another's speech ("mm-hmm") is a turn like any other: whether it is a backchannel or an
 /// interruption depends on what is said. Each segment counts by itself: a turn that a window's border cuts is two, and
-/// what lies outside of a segment's sound does not count.
+/// what lies past a segment's end does not count.
+///
+/// The times of words count from behind the layout's silence in front. A word said before its segment begins (its row's
+/// lag brings the first token into the next window) counts in full, as no other segment has it: a segment's time begins
+/// with its first word then, while shares and rates are still of the segment's own length.
 ///
 /// # Examples
 /// ```
@@ -76,6 +82,7 @@ use voice::{Rows, Voice};
 pub struct Conversation {
     layout: Layout,
     silence: Seconds,
+    lateness: bool,
     frames: u64,
     segments: Spread,
     voices: BTreeMap<String, Voice>,
@@ -100,6 +107,7 @@ impl Conversation {
         Conversation {
             layout: layout.clone(),
             silence: Seconds::of_samples(1, 5),
+            lateness: false,
             frames: 0,
             segments: Spread::default(),
             voices: BTreeMap::new(),
@@ -119,6 +127,16 @@ impl Conversation {
         }
     }
 
+    /// Looks also at how much later words stand in their rows than the layout wants them; to be called before anything is
+    /// counted.
+    ///
+    /// It is of use for text that [`Rule::Moshi`](crate::text::Rule::Moshi) wrote: other rules place words elsewhere by
+    /// intention.
+    #[must_use]
+    pub fn with_lateness(self) -> Self {
+        Conversation { lateness: true, ..self }
+    }
+
     /// Counts one segment.
     ///
     /// # Errors
@@ -132,24 +150,33 @@ impl Conversation {
             let stream = &self.layout.streams()[text.row];
             segment.codes.0.row(text.row).iter().for_each(|&id| text.count(id, stream));
         }
-        let rows = Rows::new(&self.layout, frames);
         for word in &segment.words {
-            self.all.count(word, &rows);
-            voice(&mut self.voices, &word.word.speaker).count(word, &rows);
+            let late = self.frames_late(word);
+            self.all.count(word, late);
+            voice(&mut self.voices, &word.word.speaker).count(word, late);
         }
-        let (talks, all) = talk::talk(&segment.words, segment.duration, self.silence);
+        let lead = self.layout.frame_rate().start_of(silence_frames(&self.layout));
+        let (talks, all) = talk::talk(&segment.words, lead, segment.duration, self.silence);
         self.all.add(&all);
         talks.iter().for_each(|(speaker, talk)| voice(&mut self.voices, speaker).add(talk));
         Ok(())
     }
 
+    /// By how many frames a word is late, where it is and where that is looked at.
+    fn frames_late(&self, word: &PlacedWord) -> Option<u64> {
+        let frame = word.frame.filter(|_| self.lateness)?;
+        let wanted = self.layout.frame_rate().floor(word.word.start + self.layout.lag());
+        let late = frame as i128 - i128::from(wanted);
+        (late > 0).then(|| u64::try_from(late).unwrap_or(u64::MAX))
+    }
+
     /// Adds what another has counted: in any order and grouping, the same comes out.
     ///
     /// # Errors
-    /// `Invalid` if the other was made for another layout, or with another silence.
+    /// `Invalid` if the other was made for another layout, with another silence, or looks at lateness where this does not.
     pub fn merge(&mut self, other: &Conversation) -> Result<()> {
-        if (&self.layout, self.silence) != (&other.layout, other.silence) {
-            return Err(Error::invalid("statistics to add", "of another layout or silence", "the same"));
+        if (&self.layout, self.silence, self.lateness) != (&other.layout, other.silence, other.lateness) {
+            return Err(Error::invalid("statistics to add", "of another layout, silence or lateness", "the same"));
         }
         self.frames += other.frames;
         self.segments.merge(&other.segments);
@@ -170,6 +197,7 @@ impl Conversation {
             all: self.all.statistics(seconds),
             speakers: self.voices.iter().map(|(name, voice)| (name.clone(), voice.statistics(seconds))).collect(),
             text: self.texts.iter().map(text).collect(),
+            events: None,
         }
     }
 }
@@ -223,7 +251,8 @@ mod tests {
     use super::*;
     use crate::batch::Split;
     use crate::stream::Frames;
-    use crate::text::{PlacedWord, Rule, TextStream, Word};
+    use crate::tally::{Event, EventKind};
+    use crate::text::{Rule, TextStream, Word};
 
     fn seconds(text: &str) -> Seconds {
         text.parse().unwrap()
@@ -257,7 +286,7 @@ mod tests {
     }
 
     fn counted(layout: &Layout, segments: &[Segment]) -> Conversation {
-        let mut conversation = Conversation::new(layout);
+        let mut conversation = Conversation::new(layout).with_lateness();
         segments.iter().for_each(|segment| conversation.add(segment).unwrap());
         conversation
     }
@@ -306,43 +335,58 @@ mod tests {
         assert_eq!(all.overlap_share, Some(0.24 / 1.28));
 
         // "a" is moved from frame 0 to 1, "b" from 2 to 3; the others stand where they are said.
-        let expected = InRow {
-            words: 4,
-            late_words: 2,
-            late_median_frames: Some(1),
-            late_most_frames: Some(1),
-            early_words: 0,
-            cut_words: 1,
-            cut_tokens: 1,
-            collisions: 1,
-        };
+        let expected = InRow { words: 4, late_median_frames: Some(1), late_most_frames: Some(1) };
         assert_eq!((&a.in_row, b.in_row.words), (&expected, 0));
         let text = &found.text[0];
         assert_eq!((&*text.stream, text.frames, text.tokens, text.absent), ("text", 16, 7, 0));
         assert_eq!((text.pads, text.end_pads, text.pad_share), (6, 3, Some(6.0 / 16.0)));
     }
 
+    fn latest(conversation: Conversation, segment: &Segment) -> Option<u64> {
+        let mut conversation = conversation;
+        conversation.add(segment).unwrap();
+        conversation.statistics().all.in_row.late_most_frames
+    }
+
     #[test]
     fn lateness_is_counted_from_where_the_layout_wants_the_word() {
         let json = layout().to_json().replacen("\"streams\"", "\"text_lag\": 0.5, \"streams\"", 1);
         let lagging = Layout::from_json(&json).unwrap();
-        let found = counted(&lagging, &[segment(&lagging, vec![word("0.16", "0.3", "A", &[9])], 16)]).statistics();
-        assert_eq!((found.all.in_row.words, found.all.in_row.late_words), (1, 0));
+        let word = segment(&lagging, vec![word("0.16", "0.3", "A", &[9])], 16);
+        assert_eq!(latest(Conversation::new(&lagging).with_lateness(), &word), None);
         // The same words for a layout without lag: (0.16 + 0.5) s lies in frame 8, 0.16 s in frame 2.
-        let found = counted(&layout(), &[segment(&lagging, vec![word("0.16", "0.3", "A", &[9])], 16)]).statistics();
-        assert_eq!(found.all.in_row.late_most_frames, Some(6));
-        let mut early = segment(&layout(), vec![word("0.8", "0.9", "A", &[9])], 16);
-        early.words[0].frame = Some(9);
-        let found = counted(&layout(), &[early]).statistics();
-        assert_eq!((found.all.in_row.early_words, found.all.in_row.late_words), (1, 0));
+        assert_eq!(latest(Conversation::new(&layout()).with_lateness(), &word), Some(6));
+        assert_eq!(latest(Conversation::new(&layout()), &word), None);
+        let mut early = word;
+        early.words[0].frame = Some(1);
+        assert_eq!(latest(Conversation::new(&layout()).with_lateness(), &early), None);
     }
 
     #[test]
-    fn tokens_with_times_of_their_own_stand_there() {
-        let mut segment = segment(&layout(), vec![word("0.8", "1.6", "A", &[9, 3, 9])], 16);
-        segment.words[0].starts = ["0.8", "1.2", "1.28"].map(seconds).to_vec();
-        let found = counted(&layout(), &[segment]).statistics().all.in_row;
-        assert_eq!((found.cut_words, found.cut_tokens, found.collisions), (1, 1, 1));
+    fn words_count_from_behind_the_silence_in_front() {
+        let json = layout().to_json().replacen("\"streams\"", "\"silence_prefix\": 0.1, \"streams\"", 1);
+        let silent = Layout::from_json(&json).unwrap();
+        let mut window = segment(&layout(), vec![word("0", "0.1", "A", &[9]), word("0.9", "1.3", "B", &[9])], 16);
+        // The second window: 0.1 s is two frames of 0.08 s, so these words lie from -0.14 to -0.04 and 0.06 to 0.16 s.
+        for (word, start) in window.words.iter_mut().zip(["-0.3", "-0.1"]) {
+            (word.word.start, word.word.end) = (seconds(start), seconds(start) + seconds("0.1"));
+        }
+        let found = counted(&silent, &[window]).statistics();
+        assert_eq!((found.all.speech_seconds, found.all.gaps.seconds), (seconds("0.2"), seconds("0.1")));
+        assert_eq!((found.all.speech_share, found.segments.seconds), (Some(0.2 / 1.28), seconds("1.28")));
+    }
+
+    #[test]
+    fn events_are_those_of_the_caller() {
+        let mut found = counted(&layout(), &[example()]).statistics();
+        assert!(!found.to_string().contains("whole dataset"), "{found}");
+        let events = [Event::new(EventKind::Late, 3), Event::new(EventKind::Late, 1), Event::new(EventKind::Cut, 1)];
+        found.events = Some(events.iter().collect());
+        let table = found.to_string();
+        let lines: Vec<String> =
+            table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let first = lines.iter().position(|line| line == "events of the whole dataset number together").unwrap();
+        assert_eq!(lines[first + 1..first + 4], ["late 2 4 frames", "cut 1 1 token", "split 0 0 tokens"]);
     }
 
     #[test]
@@ -373,8 +417,10 @@ mod tests {
         let mut conversation = Conversation::new(&Layout::preset("moshi-7b").unwrap());
         assert!(conversation.add(&example()).unwrap_err().to_string().contains("3 streams, expected 17"));
         assert!(conversation.merge(&Conversation::new(&layout())).unwrap_err().to_string().contains("another layout"));
-        let other = Conversation::new(&layout()).with_silence(seconds("1")).unwrap();
-        assert!(Conversation::new(&layout()).merge(&other).is_err());
+        let silence = Conversation::new(&layout()).with_silence(seconds("1")).unwrap();
+        for other in [silence, Conversation::new(&layout()).with_lateness()] {
+            assert!(Conversation::new(&layout()).merge(&other).is_err());
+        }
     }
 
     #[test]
@@ -388,7 +434,7 @@ mod tests {
         let names: Vec<&str> = lines[head].split_whitespace().collect();
         assert_eq!(names, ["all", "A", "longlonglonglonglonglon…", "B", "C", "D", "E"]);
         assert!(lines.contains(&"and 2 speakers with less speech"), "{table}");
-        let widths: Vec<usize> = lines[head..head + 29].iter().map(|line| line.chars().count()).collect();
+        let widths: Vec<usize> = lines[head..head + 23].iter().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0]), "{table}");
     }
 
@@ -422,10 +468,6 @@ mod tests {
             }
             let TextStatistics { frames, tokens, pads, end_pads, absent, .. } = found.text[0];
             prop_assert_eq!(frames, tokens + pads + end_pads + absent);
-            // Each cell of a row holds a token of a word that the row holds, or none.
-            let InRow { cut_tokens, collisions, .. } = found.all.in_row;
-            let written: usize = segments.iter().flat_map(|s| &s.words).filter(|w| w.frame.is_some()).map(|w| w.tokens.len()).sum();
-            prop_assert_eq!(tokens + collisions, written as u64 - cut_tokens);
         }
     }
 }

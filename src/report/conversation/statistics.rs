@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::spread::Spread;
+use crate::tally::Tally;
 use crate::units::Seconds;
 
 /// What is known of the segments of a dataset; displays as a table.
@@ -27,6 +28,9 @@ pub struct Statistics {
     pub speakers: BTreeMap<String, SpeakerStatistics>,
     /// Each row of text.
     pub text: Vec<TextStatistics>,
+    /// What happened as the dataset was written, to all of its segments, also where only some are counted here: for the
+    /// caller to fill in, as segments do not tell it.
+    pub events: Option<Tally>,
 }
 
 /// How much and when somebody speaks.
@@ -68,20 +72,11 @@ pub struct InRow {
     /// Words of which a row holds a token. The others are of speakers without a row, have no tokens, or found no room
     /// before the end; the dataset's events say which.
     pub words: u64,
-    /// Words that begin in a later frame than the one in which they are said, a lag of the layout taken into account.
-    pub late_words: u64,
-    /// By how many frames, in the middle of the late words: exact below 2048, to a thousandth above.
+    /// By how many frames words stand later than the layout wants them, in the middle of those that do: exact below 2048,
+    /// to a thousandth above. None if no word is late, or if lateness is not looked at.
     pub late_median_frames: Option<u64>,
     /// By how many frames at most.
     pub late_most_frames: Option<u64>,
-    /// Words that begin in an earlier frame.
-    pub early_words: u64,
-    /// Words of which only the first tokens came before the end.
-    pub cut_words: u64,
-    /// Tokens of such words that lie past the end.
-    pub cut_tokens: u64,
-    /// Tokens within the rows whose id is that of a pad or of an end of pad: read from the row alone they are silence.
-    pub collisions: u64,
 }
 
 /// What the cells of one row of text hold.

@@ -9,6 +9,7 @@
 use std::fmt;
 
 use super::statistics::{Lengths, SpeakerStatistics, Statistics, TextStatistics};
+use crate::tally::{EventKind, Tally};
 use crate::units::Seconds;
 
 /// Speakers that have a column.
@@ -42,12 +43,23 @@ const LINES: &[Line] = &[
     ("  together", |s| seconds(Some(s.overlaps.seconds))),
     ("  of all time", |s| percent(s.overlap_share)),
     ("words in a text row", |s| s.in_row.words.to_string()),
-    ("  late", |s| s.in_row.late_words.to_string()),
-    ("    median", |s| frames(s.in_row.late_median_frames)),
-    ("    latest", |s| frames(s.in_row.late_most_frames)),
-    ("  early", |s| s.in_row.early_words.to_string()),
-    ("  cut at the end", |s| s.in_row.cut_words.to_string()),
-    ("  tokens like pads", |s| s.in_row.collisions.to_string()),
+];
+
+/// Lines that are there only if some word is known to be late.
+const LATENESS: &[Line] = &[
+    ("  late, median", |s| frames(s.in_row.late_median_frames)),
+    ("  late, most", |s| frames(s.in_row.late_most_frames)),
+];
+
+/// Events of words on their way into a text row, and what their amounts are.
+const EVENTS: [(EventKind, &str); 7] = [
+    (EventKind::Late, "frame"),
+    (EventKind::Cut, "token"),
+    (EventKind::Split, "token"),
+    (EventKind::Replaced, "token"),
+    (EventKind::Overwritten, "token"),
+    (EventKind::Dropped, "token"),
+    (EventKind::Collision, "token"),
 ];
 
 /// A table of the speakers with most speech, and one of the text rows.
@@ -59,7 +71,7 @@ impl fmt::Display for Statistics {
         let columns = self.columns();
         let mut table = vec![vec![String::new()]];
         table[0].extend(columns.iter().map(|(name, _)| name.clone()));
-        for (name, cell) in LINES {
+        for (name, cell) in LINES.iter().chain(self.lateness()) {
             table.push([(*name).to_owned()].into_iter().chain(columns.iter().map(|(_, s)| cell(s))).collect());
         }
         write_aligned(f, &table)?;
@@ -68,6 +80,10 @@ impl fmt::Display for Statistics {
         }
         writeln!(f)?;
         write_aligned(f, &text_table(&self.text))?;
+        if let Some(events) = &self.events {
+            writeln!(f)?;
+            write_aligned(f, &event_table(events))?;
+        }
         write!(f, "\n{}", self.legend())
     }
 }
@@ -79,6 +95,10 @@ impl Statistics {
         speakers.sort_by_key(|(_, speaker)| std::cmp::Reverse(speaker.speech_seconds));
         let all = ("all".to_owned(), &self.all);
         [all].into_iter().chain(speakers.into_iter().take(COLUMNS).map(|(name, s)| (label(name), s))).collect()
+    }
+
+    fn lateness(&self) -> &'static [Line] {
+        if self.all.in_row.late_most_frames.is_some() { LATENESS } else { &[] }
     }
 
     fn legend(&self) -> String {
@@ -113,6 +133,15 @@ fn text_table(rows: &[TextStatistics]) -> Vec<Vec<String>> {
     }
 }
 
+fn event_table(events: &Tally) -> Vec<Vec<String>> {
+    let line = |(kind, unit): (EventKind, &str)| {
+        let count = events.get(kind);
+        vec![format!("  {}", kind.name()), count.events.to_string(), amount(count.amount, unit)]
+    };
+    let head = ["events of the whole dataset", "number", "together"].map(str::to_owned).to_vec();
+    [head].into_iter().chain(EVENTS.map(line)).collect()
+}
+
 /// Lines of cells: the first column to the left, the others to the right.
 fn write_aligned(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
     let columns = table.first().map_or(0, Vec::len);
@@ -139,9 +168,9 @@ fn number(rate: Option<f64>) -> String {
 }
 
 fn frames(count: Option<u64>) -> String {
-    match count {
-        None => "-".to_owned(),
-        Some(1) => "1 frame".to_owned(),
-        Some(count) => format!("{count} frames"),
-    }
+    count.map_or("-".to_owned(), |count| amount(count, "frame"))
+}
+
+fn amount(count: u64, unit: &str) -> String {
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }

@@ -12,7 +12,7 @@
 //! A turns    ────────────────                            nobody spoke between
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::text::PlacedWord;
 use crate::units::Seconds;
@@ -45,11 +45,18 @@ pub(super) struct Talk {
     pub overlaps: Vec<Span>,
 }
 
-/// The talk of each speaker and of all. What lies outside of `0..duration` is left out: there is no sound for it.
-pub(super) fn talk(words: &[PlacedWord], duration: Seconds, silence: Seconds) -> (BTreeMap<&str, Talk>, Talk) {
+/// The talk of each speaker and of all, in a segment whose words' time 0 lies `lead` behind its beginning.
+///
+/// What lies past the duration is left out. What lies before the beginning is not: no other segment has these words.
+pub(super) fn talk(
+    words: &[PlacedWord],
+    lead: Seconds,
+    duration: Seconds,
+    silence: Seconds,
+) -> (BTreeMap<&str, Talk>, Talk) {
     let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     for PlacedWord { word, .. } in words {
-        let span = Span { start: word.start.max(Seconds::ZERO), end: word.end.min(duration) };
+        let span = Span { start: word.start + lead, end: (word.end + lead).min(duration) };
         spans.entry(&word.speaker).or_default().extend((span.start < span.end).then_some(span));
     }
     let mut all = Talk { speech: union(spans.values().flatten().copied().collect()), ..Talk::default() };
@@ -61,19 +68,17 @@ pub(super) fn talk(words: &[PlacedWord], duration: Seconds, silence: Seconds) ->
             (name, Talk { speech, units, ..Talk::default() })
         })
         .unzip();
-    sort_stretches(&stretches(&talks), &mut talks, &mut all);
+    sweep(&mut talks, &mut all);
     for talk in &mut talks {
         talk.finish();
         all.units.extend(&talk.units);
         all.turns.extend(&talk.turns);
     }
-    all.overlaps = join(&all.overlaps, touches);
     (names.into_iter().zip(talks).collect(), all)
 }
 
 impl Talk {
     fn finish(&mut self) {
-        self.overlaps = join(&self.overlaps, touches);
         let pauses = &self.pauses;
         self.turns =
             join(&self.units, |before, _| pauses.binary_search_by_key(&before.end, |pause| pause.start).is_ok());
@@ -92,59 +97,66 @@ fn touches(before: Span, after: Span) -> bool {
 
 /// Makes one of neighbours that belong together; in order of start.
 fn join(spans: &[Span], together: impl Fn(Span, Span) -> bool) -> Vec<Span> {
-    let mut joined: Vec<Span> = Vec::new();
-    for &span in spans {
-        match joined.last_mut() {
-            Some(last) if together(*last, span) => last.end = last.end.max(span.end),
-            _ => joined.push(span),
-        }
-    }
+    let mut joined = Vec::new();
+    spans.iter().for_each(|&span| append(&mut joined, span, &together));
     joined
 }
 
-/// A stretch in which the same ones speak.
-struct Stretch {
-    span: Span,
-    speakers: Vec<usize>,
+/// Puts a span behind the others, or makes it one with the last where they belong together.
+fn append(spans: &mut Vec<Span>, span: Span, together: impl Fn(Span, Span) -> bool) {
+    match spans.last_mut() {
+        Some(last) if together(*last, span) => last.end = last.end.max(span.end),
+        _ => spans.push(span),
+    }
 }
 
-/// Time from the first unit to the last, cut wherever a unit begins or ends.
-fn stretches(talks: &[Talk]) -> Vec<Stretch> {
-    let mut borders: Vec<Seconds> =
-        talks.iter().flat_map(|talk| &talk.units).flat_map(|unit| [unit.start, unit.end]).collect();
-    borders.sort();
-    borders.dedup();
-    let mut units: Vec<_> = talks.iter().map(|talk| talk.units.iter().peekable()).collect();
-    let mut stretch = |border: &[Seconds]| {
-        let span = Span { start: border[0], end: border[1] };
-        let speaks = |units: &mut std::iter::Peekable<std::slice::Iter<Span>>| {
-            while units.next_if(|unit| unit.end <= span.start).is_some() {}
-            units.peek().is_some_and(|unit| unit.start <= span.start)
-        };
-        let speakers = (0..).zip(&mut units).filter_map(|(n, units)| speaks(units).then_some(n)).collect();
-        Stretch { span, speakers }
-    };
-    borders.windows(2).map(&mut stretch).collect()
+/// Who falls silent and who speaks up at one time; in order.
+#[derive(Default)]
+struct Border {
+    end: Vec<usize>,
+    begin: Vec<usize>,
 }
 
-/// Gives each silence and each overlap to those concerned.
-fn sort_stretches(stretches: &[Stretch], talks: &mut [Talk], all: &mut Talk) {
-    for (n, Stretch { span, speakers }) in stretches.iter().enumerate() {
-        match speakers.len() {
-            // Nobody spoke up in a silence, so it lies between two stretches with speakers.
-            0 => sort_silence(*span, &stretches[n - 1].speakers, &stretches[n + 1].speakers, talks, all),
-            1 => {}
-            _ => {
-                all.overlaps.push(*span);
-                speakers.iter().for_each(|&speaker| talks[speaker].overlaps.push(*span));
+/// The times at which units end or begin.
+fn borders(talks: &[Talk]) -> BTreeMap<Seconds, Border> {
+    let mut borders: BTreeMap<Seconds, Border> = BTreeMap::new();
+    for (speaker, unit) in (0..).zip(talks).flat_map(|(n, talk)| talk.units.iter().map(move |unit| (n, unit))) {
+        borders.entry(unit.start).or_default().begin.push(speaker);
+        borders.entry(unit.end).or_default().end.push(speaker);
+    }
+    borders
+}
+
+/// Goes from the first unit to the last with those who speak, and gives each silence and each overlap to those
+/// concerned.
+fn sweep(talks: &mut [Talk], all: &mut Talk) {
+    let mut speakers = BTreeSet::new();
+    let mut last: Option<(Seconds, Border)> = None;
+    for (time, border) in borders(talks) {
+        if let Some((start, before)) = last {
+            let span = Span { start, end: time };
+            match speakers.len() {
+                // Nobody spoke, so all who did before fell silent at its beginning.
+                0 => sort_silence(span, &before.end, &border.begin, talks, all),
+                1 => {}
+                _ => sort_overlap(span, &speakers, talks, all),
             }
         }
+        border.end.iter().for_each(|speaker| _ = speakers.remove(speaker));
+        speakers.extend(&border.begin);
+        last = Some((time, border));
     }
+}
+
+/// An overlap of all who speak; it goes on where they had one just before.
+fn sort_overlap(span: Span, speakers: &BTreeSet<usize>, talks: &mut [Talk], all: &mut Talk) {
+    append(&mut all.overlaps, span, touches);
+    speakers.iter().for_each(|&speaker| append(&mut talks[speaker].overlaps, span, touches));
 }
 
 /// A pause if one of those who spoke goes on, else a gap before those who begin.
 fn sort_silence(span: Span, before: &[usize], after: &[usize], talks: &mut [Talk], all: &mut Talk) {
-    let mut on = after.iter().filter(|speaker| before.contains(speaker)).peekable();
+    let mut on = after.iter().filter(|speaker| before.binary_search(speaker).is_ok()).peekable();
     if on.peek().is_some() {
         all.pauses.push(span);
         on.for_each(|&speaker| talks[speaker].pauses.push(span));
@@ -183,8 +195,13 @@ mod tests {
     }
 
     fn found(words: &[PlacedWord], duration: i64) -> (BTreeMap<&str, [Times; 6]>, [Times; 6]) {
-        let [duration, silence] = [duration, 20].map(|time| format!("{time}e-2").parse().unwrap());
-        let (talks, all) = talk(words, duration, silence);
+        found_behind(words, 0, duration)
+    }
+
+    /// Of words whose times count from so late in the segment.
+    fn found_behind(words: &[PlacedWord], lead: i64, duration: i64) -> (BTreeMap<&str, [Times; 6]>, [Times; 6]) {
+        let [lead, duration, silence] = [lead, duration, 20].map(|time| format!("{time}e-2").parse().unwrap());
+        let (talks, all) = talk(words, lead, duration, silence);
         (talks.iter().map(|(&name, talk)| (name, lists(talk))).collect(), lists(&all))
     }
 
@@ -261,10 +278,28 @@ mod tests {
     fn what_has_no_sound_is_left_out() {
         let words = [said(-50, 30, "A"), said(90, 150, "A"), said(100, 120, "B"), said(60, 60, "B"), said(80, 70, "C")];
         let (talks, all) = found(&words, 100);
-        assert_eq!(talks["A"][0], [(0, 30), (90, 100)]);
+        assert_eq!(talks["A"][0], [(-50, 30), (90, 100)]);
         assert_eq!((&talks["B"], &talks["C"]), (&Default::default(), &Default::default()));
-        assert_eq!((&all[0], &all[3]), (&vec![(0, 30), (90, 100)], &vec![(30, 90)]));
+        assert_eq!((&all[0], &all[3]), (&vec![(-50, 30), (90, 100)], &vec![(30, 90)]));
         assert_eq!(found(&[], 100), Default::default());
+    }
+
+    #[test]
+    fn words_count_from_behind_the_silence_in_front() {
+        // With 1 s of it, -0.6 s lies in the segment, and the word that ends at -1.2 s before it.
+        let words = [said(-150, -120, "A"), said(-60, -10, "B"), said(20, 80, "A")];
+        let (talks, all) = found_behind(&words, 100, 150);
+        assert_eq!((&talks["A"][0], &talks["B"][0]), (&vec![(-50, -20), (120, 150)], &vec![(40, 90)]));
+        assert_eq!((&all[3], &all[4]), (&vec![], &vec![(-20, 40), (90, 120)]));
+    }
+
+    #[test]
+    fn many_who_speak_at_once_have_one_overlap_each() {
+        let names: Vec<String> = (0..300).map(|n| format!("{n:03}")).collect();
+        let words: Vec<_> = (0..).zip(&names).map(|(n, name)| said(n, 600 - n, name)).collect();
+        let (talks, all) = found(&words, 600);
+        assert_eq!((&talks["000"][5], &talks["299"][5]), (&vec![(1, 599)], &vec![(299, 301)]));
+        assert_eq!((talks.len(), &all[5]), (300, &vec![(1, 599)]));
     }
 
     /// Cells of a hundredth of a second.
@@ -276,17 +311,23 @@ mod tests {
         starts.map(|start| (start, (start..).find(|&t| !at(t)).unwrap())).collect()
     }
 
-    /// Cells where the condition holds, as runs.
+    /// Cells before the beginning of the segment.
+    const FRONT: i64 = 20;
+
+    /// Cells where the condition holds, as runs from the segment's beginning.
     fn runs_where(cells: usize, holds: impl Fn(usize) -> bool) -> Times {
-        runs(&(0..cells).map(holds).collect::<Vec<_>>())
+        let runs = runs(&(0..cells).map(holds).collect::<Vec<_>>());
+        runs.into_iter().map(|(start, end)| (start - FRONT, end - FRONT)).collect()
     }
 
     /// The definitions, cell by cell: a cell is in a pause if all is silent and the nearest sound on both sides has the
     /// speaker in it.
-    fn slowly(words: &[PlacedWord], cells: usize) -> (BTreeMap<&str, [Times; 6]>, [Times; 6]) {
+    fn slowly(words: &[PlacedWord], lead: i64, cells: usize) -> (BTreeMap<&str, [Times; 6]>, [Times; 6]) {
+        let cells = cells + FRONT as usize;
         let names: std::collections::BTreeSet<&str> = words.iter().map(|word| &*word.word.speaker).collect();
         let says = |word: &PlacedWord, t: usize| {
-            hundredths(word.word.start) <= t as i64 && (t as i64) < hundredths(word.word.end)
+            let time = t as i64 - FRONT - lead;
+            hundredths(word.word.start) <= time && time < hundredths(word.word.end)
         };
         let speech = |name: &str| -> Raster {
             (0..cells).map(|t| words.iter().any(|word| word.word.speaker == name && says(word, t))).collect()
@@ -301,6 +342,7 @@ mod tests {
             units
         };
         let units: BTreeMap<&str, Raster> = names.iter().map(|&name| (name, units(name))).collect();
+        let speech: BTreeMap<&str, Raster> = names.iter().map(|&name| (name, speech(name))).collect();
         let speakers = |t: usize| names.iter().copied().filter(|&name| units[name][t]).collect::<Vec<_>>();
         let before = |t: usize| (0..t).rev().map(speakers).find(|who| !who.is_empty()).unwrap_or_default();
         let after = |t: usize| (t..cells).map(speakers).find(|who| !who.is_empty()).unwrap_or_default();
@@ -309,8 +351,8 @@ mod tests {
         let of = |name: &str| {
             let pause = |t: usize| silent(t) && before(t).contains(&name) && after(t).contains(&name);
             [
-                runs(&speech(name)),
-                runs(&units[name]),
+                runs_where(cells, |t| speech[name][t]),
+                runs_where(cells, |t| units[name][t]),
                 runs_where(cells, |t| units[name][t] || pause(t)),
                 runs_where(cells, pause),
                 runs_where(cells, |t| silent(t) && !on(t) && after(t).contains(&name)),
@@ -330,14 +372,15 @@ mod tests {
     }
 
     fn conversations() -> impl Strategy<Value = Vec<PlacedWord>> {
-        let one = (-20..300i64, -5..60i64, "[ABC]").prop_map(|(start, length, who)| said(start, start + length, &who));
+        let one =
+            (-FRONT..300i64, -5..60i64, "[ABC]").prop_map(|(start, length, who)| said(start, start + length, &who));
         prop::collection::vec(one, 0..14)
     }
 
     proptest! {
         #[test]
-        fn talk_equals_the_raster(words in conversations(), cells in 1..320usize) {
-            prop_assert_eq!(found(&words, cells as i64), slowly(&words, cells));
+        fn talk_equals_the_raster(words in conversations(), lead in 0..60i64, cells in 1..320usize) {
+            prop_assert_eq!(found_behind(&words, lead, cells as i64), slowly(&words, lead, cells));
         }
 
         #[test]
