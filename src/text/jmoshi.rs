@@ -11,7 +11,7 @@
 //!
 //! A token whose frame is taken moves to the next free one. Times are doubles here, as the peer's are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +145,9 @@ fn takes_time(placed: &PlacedWord) -> bool {
     !placed.tokens.is_empty() || !placed.word.stripped().is_empty()
 }
 
+/// Frames that a search may pass without taking notes; in speech it hardly passes any.
+const LONG_SEARCH: usize = 64;
+
 struct Writer<'a> {
     text: &'a TextStream<'a>,
     row: Vec<i32>,
@@ -152,6 +155,8 @@ struct Writer<'a> {
     beyond: BTreeMap<usize, i32>,
     /// Frames of the peer's row.
     places: usize,
+    /// Where a search goes on from a frame that a long one has passed.
+    skip: HashMap<usize, usize>,
     /// True once a token has found no free frame.
     full: bool,
     /// Words and frames of the tokens in the row.
@@ -169,6 +174,7 @@ impl<'a> Writer<'a> {
             row: vec![text.pad(); frames],
             beyond: BTreeMap::new(),
             places,
+            skip: HashMap::new(),
             full: false,
             held: Vec::new(),
             hidden: 0,
@@ -208,9 +214,17 @@ impl<'a> Writer<'a> {
         if self.full {
             return None;
         }
-        let free = (cell..self.places).find(|&cell| self.get(cell) == self.text.pad());
-        self.full = free.is_none();
-        free
+        let (mut free, mut passed) = (cell, Vec::new());
+        while free < self.places && self.get(free) != self.text.pad() {
+            passed.push(free);
+            free = self.skip.get(&free).map_or(free + 1, |&skip| skip.max(free + 1));
+        }
+        // Frames that are taken stay so: the next search from far back leaps over them.
+        if passed.len() > LONG_SEARCH {
+            self.skip.extend(passed.into_iter().map(|cell| (cell, free)));
+        }
+        self.full = free >= self.places;
+        (!self.full).then_some(free)
     }
 
     fn get(&self, cell: usize) -> i32 {
