@@ -163,6 +163,10 @@ fn check_words(bytes: &[u8], format: WordsFormat, write: impl Fn(&[Word]) -> Str
     let Ok(transcript) = parse_words(&text, format) else { return };
     let words = transcript.words.expect("only moshi-finetune has recordings of which nothing is known");
     check_times(&words);
+    // Nothing but silence is taken, a file with nothing in it is not.
+    if words.is_empty() {
+        return;
+    }
     let again = write(&words);
     let again = parse_words(&again, format).unwrap_or_else(|error| panic!("{error}:\n{again}"));
     assert_eq!(again.words, Some(words));

@@ -12,7 +12,7 @@ use roundelay::batch::Segment;
 use roundelay::io::{self, CodeSource, Dataset, DatasetInfo, PrepOptions, WordsFormat, prep, tensors};
 use roundelay::pipeline::{Speakers, Unheard};
 use roundelay::tally::EventKind;
-use roundelay::text::{JmoshiRule, KyutaiRule, Rule, TextStream, Tokenizer};
+use roundelay::text::{JmoshiRule, KyutaiRule, Rule, TextStream, Tokenizer, TurnMarkers};
 use roundelay::window::Border;
 use roundelay::{Kind, Layout};
 use serde_json::json;
@@ -164,6 +164,8 @@ fn words_are_found_beside_the_recording_by_order_suffix_and_format() {
     let corpus = Corpus::codes(1).file("a.TextGrid", TEXT_GRID);
     options.speakers = Speakers::new("words");
     assert_eq!(texts(&corpus, &options), [("there".to_owned(), "0.4".to_owned())]);
+    let small = Corpus::codes(1).file("a.textgrid", TEXT_GRID);
+    assert_eq!(texts(&small, &options)[0].0, "there");
 
     let corpus = corpus.words(json!([["first", [0.2, 0.4], "SPEAKER_MAIN"]]));
     options.speakers = Speakers::default();
@@ -179,7 +181,10 @@ fn words_are_found_beside_the_recording_by_order_suffix_and_format() {
     assert!(corpus.refusal(&options).contains("words is missing, expected a.none beside the recording"));
     let bare = Corpus::codes(1);
     options.words_suffix = None;
-    assert!(bare.refusal(&options).contains("a.json, or a.TextGrid, or a.ctm, or a.jsonl beside the recording"));
+    assert!(
+        bare.refusal(&options)
+            .contains("a.json, or a.TextGrid, or a.textgrid, or a.ctm, or a.jsonl beside the recording")
+    );
 }
 
 #[test]
@@ -202,6 +207,29 @@ fn regions_are_cut_to_windows_and_conditions_go_to_meta() {
     assert_eq!(regions(&segments[1]), [told("0", "0.24", 2.0)]);
     assert_eq!(regions(&segments[2]), []);
     assert_eq!(segments[0].meta, r#"{"text_conditions":{"mood":"calm"}}"#);
+}
+
+#[test]
+fn a_region_outside_of_the_recording_is_refused() {
+    let corpus = Corpus::codes(1).words(json!([]));
+    let options = from_codes(layout(&["main"], &["main"]));
+    for (found, shown) in [("[2000, 3500, 2]", "[2000, 3500]"), ("[2, 2.5, 2]", "[2, 2.5]"), ("[-1, 0, 2]", "[-1, 0]")]
+    {
+        let corpus = Corpus::codes(1).words(json!([])).file("a.regions.json", format!("[[0, 1, 1], {found}]"));
+        let reason = corpus.refusal(&options);
+        assert!(reason.contains(&format!("is {shown}, expected within 0..2 s of the recording")), "{reason}");
+    }
+    let partly = corpus.file("a.regions.json", "[[-1, 0.1, 2], [1.9, 2000, 2]]");
+    assert_eq!(partly.segments(&options)[0].regions.len(), 2);
+}
+
+#[test]
+fn an_empty_file_of_words_is_refused() {
+    let options = from_codes(layout(&["main"], &["main"]));
+    for (name, text) in [("a.ctm", ";; made by an aligner\n\n"), ("a.ctm", ""), ("a.jsonl", " \n")] {
+        let reason = Corpus::codes(1).file(name, text).refusal(&options);
+        assert!(reason.contains(&format!("{name}: ")) && reason.contains("it has no words"), "{reason}");
+    }
 }
 
 #[test]
@@ -271,12 +299,30 @@ fn one_channel_is_two_speakers_absent_where_they_are_not_heard() {
     // Two channels need no segments, and are as they were.
     let stereo = Corpus::codes(2).words(json!([]));
     assert_eq!(row(&stereo.segments(&options)[0], 3), (1000..1025).collect::<Vec<_>>());
-    assert!(Corpus::codes(1).words(json!([])).refusal(&options).contains("a.rttm"));
-    options.speakers = Speakers::default();
-    assert!(corpus.refusal(&options).contains(r#"is \"A\", \"B\""#), "{}", corpus.rejects());
+    let reason = Corpus::codes(1).words(json!([])).refusal(&options);
+    assert!(reason.contains("a.wav: speaker segments is missing, expected a.rttm beside the recording"), "{reason}");
     options.diarised = Some(Unheard::Silence);
     let error = corpus.prep(&options).unwrap_err().to_string();
     assert!(error.contains("codes of silence come from a codec"), "{error}");
+}
+
+#[test]
+fn a_main_speaker_without_a_segment_is_refused_and_not_swapped() {
+    let mut options = from_codes(layout(&["main", "other"], &["main"]));
+    options.diarised = Some(Unheard::Absent);
+    let corpus = Corpus::codes(1).words(json!([])).file("a.rttm", RTTM.replace(" B ", " A "));
+    let reason = corpus.refusal(&options);
+    let expected = r#"a.rttm: label of the main speaker is \"SPEAKER_MAIN\", expected one of \"A\""#;
+    assert!(reason.contains(expected), "{reason}");
+    let corpus = corpus.file("a.rttm", "SPKR-INFO a 1 <NA> <NA> <NA> unknown A <NA>\n");
+    let reason = corpus.refusal(&options);
+    assert!(reason.contains("a.rttm: RTTM file is ill-formed: it has no segments"), "{reason}");
+
+    // The same of words, where each speaker has a row.
+    let mut options = from_codes(layout(&["main", "other"], &["main", "other"]));
+    options.speakers = Speakers::new("Tom");
+    let reason = Corpus::codes(2).words(json!([["yes", [0.2, 0.4], "SPEAKER_MAIN"]])).refusal(&options);
+    assert!(reason.contains(r#"is \"Tom\", expected one of \"SPEAKER_MAIN\""#), "{reason}");
 }
 
 #[cfg(feature = "builtin")]
@@ -367,7 +413,41 @@ fn words_at_a_windows_border_follow_the_choice() {
     );
 }
 
+#[test]
+fn words_that_no_row_holds_are_not_dropped_at_borders() {
+    let words = json!([["internationalisation", [0.9, 1.3], "SPEAKER_MAIN"], ["no", [0.9, 1.3], "SPEAKER_OTHER"]]);
+    let corpus = Corpus::codes(1).words(words);
+    let mut options = from_codes(layout(&["main"], &["main"]));
+    (options.window, options.border) = (Some("0.96".parse().unwrap()), Border::Drop);
+    let mut run = |rule| {
+        options.rule = Rule::Kyutai(rule);
+        let said = corpus.segments(&options).remove(0).words.into_iter().map(|word| word.word.text).collect::<Vec<_>>();
+        let dropped = corpus.events().into_iter().filter(|(kind, _)| *kind == EventKind::Dropped).count();
+        let others = corpus.events().into_iter().filter(|(kind, _)| *kind == EventKind::OtherSpeaker).count();
+        (said, dropped, others)
+    };
+    assert_eq!(run(KyutaiRule { keep_main_only: true, ..KyutaiRule::default() }), (vec!["no".to_owned()], 1, 1));
+    assert_eq!(run(KyutaiRule::default()), (vec![], 2, 0), "the rule writes everybody's words");
+    options.rule = Rule::Moshi;
+    assert_eq!(corpus.segments(&options)[0].words.len(), 1);
+}
+
 // Rules
+
+#[test]
+fn choices_about_speakers_in_one_row_are_refused_where_each_has_a_row() {
+    let mut options = from_codes(layout(&["main", "other"], &["main", "other"]));
+    let marked = KyutaiRule { turn_markers: Some(TurnMarkers { bos: 1, eos: 2 }), ..KyutaiRule::default() };
+    let kept = KyutaiRule { keep_main_only: true, ..KyutaiRule::default() };
+    for (rule, found) in [(marked, "turn markers"), (kept, "the main speaker's words only")] {
+        options.rule = Rule::Kyutai(rule);
+        let error = Corpus::codes(2).words(json!([])).prep(&options).unwrap_err().to_string();
+        let expected = "expected none of that: layout small has 2 text rows, one a speaker";
+        assert_eq!(error, format!("choice of the rule kyutai is {found}, {expected}"));
+    }
+    options.layout = layout(&["main", "other"], &["main"]);
+    assert_eq!(Corpus::codes(2).words(json!([])).segments(&options).len(), 1);
+}
 
 #[test]
 fn rules_write_their_rows_and_are_recorded() {

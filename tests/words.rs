@@ -189,7 +189,7 @@ fn ctm_gives_the_words_of_the_recording_that_is_asked_for() {
 fn one_recording_alone_may_have_another_name() {
     let read = |text| parse_words_for("c", text, WordsFormat::Ctm).unwrap().words.unwrap();
     assert_eq!(shown(&read(";; x\n\na 1 0 1 <eps>\r\na\t1 -1 1.5  b NA\n")), [("b", "-1".into(), "0.5".into(), "1")]);
-    assert_eq!(read(""), []);
+    assert_eq!(read(";; x\na 1 0 1 <eps>"), []);
     let (text, many) = ("a 1 0 1 w\nb 1 0 1 w", "f 1 0 1 w\ne 1 0 1 w\nd 1 0 1 w\nc 1 0 1 w\nb 1 0 1 w\na 1 0 1 w");
     let refusal = |name, text| parse_words_for(name, text, WordsFormat::Ctm).unwrap_err().to_string();
     assert_eq!(refusal("c", text), "CTM file is ill-formed: it tells of 2 recordings (a, b), expected one named \"c\"");
@@ -199,6 +199,22 @@ fn one_recording_alone_may_have_another_name() {
     );
     let unnamed = parse_words(text, WordsFormat::Ctm).unwrap_err().to_string();
     assert_eq!(unnamed, "CTM file is ill-formed: it tells of 2 recordings (a, b), expected one, or the name of one");
+}
+
+#[test]
+fn files_without_a_line_are_refused_and_empty_lists_are_not() {
+    for text in ["", "\n \r\n"] {
+        for (what, format) in [("CTM", WordsFormat::Ctm), ("Lhotse", WordsFormat::Lhotse)] {
+            let refusal = parse_words(text, format).unwrap_err().to_string();
+            assert_eq!(refusal, format!("{what} file is ill-formed: it has no words"));
+        }
+    }
+    assert!(parse_words(";; x\n", WordsFormat::Ctm).is_err());
+    assert_eq!(parse_words("[]", WordsFormat::Lhotse).unwrap().words, Some(Vec::new()));
+    for text in ["", ";; x", "SPKR-INFO a 1 <NA> <NA> <NA> unknown A <NA>"] {
+        let refusal = parse_segments(text, None).unwrap_err().to_string();
+        assert_eq!(refusal, "RTTM file is ill-formed: it has no segments");
+    }
 }
 
 #[test]
@@ -333,6 +349,17 @@ fn the_first_of_many_values_that_are_no_words_is_named() {
     let many = format!("[[{}0]]", "0,".repeat(1 << 20));
     assert_eq!(place(&many), "line 1001: words file is ill-formed: alignments[1000]");
     assert_eq!(place("[\"\", [0, \"1\"], \"\"]"), "line 1001: words file is ill-formed: alignments[1000][1][1]");
+}
+
+#[test]
+fn times_that_nobody_knows_name_the_tools_that_make_them() {
+    for span in ["[null, 0.5]", "[0.1, null]", "null"] {
+        let text = format!("{{\"alignments\": [[\"He\", {span}, \"A\"]]}}");
+        let refusal = parse_words(&text, WordsFormat::MoshiFinetune).unwrap_err().to_string();
+        let expected =
+            "line 1: text without times of its words is not supported: alignments[0] (\"He\") lacks its start";
+        assert!(refusal.starts_with(expected) && refusal.contains("mfa align"), "{refusal}");
+    }
 }
 
 #[test]

@@ -6,11 +6,14 @@
 //! B is heard       .  .  .  x  x  .  .          both where they overlap
 //! ```
 
+use std::ops::Range;
+
 use crate::error::Result;
 use crate::pipeline::{Speakers, silence_frames, speakers::main_speaker};
 use crate::stream::Layout;
 use crate::tally::{Event, EventKind};
 use crate::text::SpeakerSegment;
+use crate::units::Seconds;
 
 /// What a stream holds where its speaker is not heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -29,11 +32,11 @@ pub struct Heard(Vec<Vec<bool>>);
 impl Heard {
     /// From segments to frames. Frames that a segment touches are heard; the layout's silence in front is not.
     ///
-    /// Frames in which a speaker is not heard are counted, and so are segments of speakers that the layout has no
-    /// streams for, and frames of segments past the end.
+    /// Frames in which a speaker is not heard are counted, with the speaker's label, and so are segments of speakers
+    /// that the layout has no streams for, and frames of segments before the sound and past its end.
     ///
     /// # Errors
-    /// As [`Speakers::labels`].
+    /// `Invalid` if there are segments and none is the main speaker's; else as [`Speakers::labels`].
     pub fn new(
         layout: &Layout,
         segments: &[SpeakerSegment],
@@ -41,28 +44,32 @@ impl Heard {
         frames: usize,
     ) -> Result<(Heard, Vec<Event>)> {
         let found: Vec<_> = segments.iter().map(|segment| segment.speaker.as_str()).collect();
+        speakers.check_main_is_in(&found)?;
         let wanted = layout.audio_speakers();
         let labels = speakers.labels(main_speaker(layout).unwrap_or_default(), &wanted, &found)?;
         let mut heard = vec![vec![false; frames]; labels.len()];
         let mut events = Vec::new();
+        let (silence, end) = (silence_frames(layout).min(frames), frames);
         for segment in segments {
             let span = touched(layout, segment);
             let mut tell = |kind, amount: usize| {
                 events.push(Event::new(kind, amount as u64).about(&segment.speaker, segment.start));
             };
             match labels.iter().position(|label| *label == Some(&segment.speaker)) {
-                None => tell(EventKind::OtherSpeaker, span.len()),
+                None => tell(EventKind::OtherSpeaker, count(&span)),
                 Some(speaker) => {
-                    heard[speaker][span.start.min(frames)..span.end.min(frames)].fill(true);
-                    let past = span.end.saturating_sub(span.start.max(frames));
-                    if past > 0 {
-                        tell(EventKind::Duration, past);
+                    let within = |frame: i64| usize::try_from(frame).unwrap_or(0).clamp(silence, end);
+                    let inside = within(span.start)..within(span.end);
+                    let outside = count(&span) - inside.len();
+                    heard[speaker][inside].fill(true);
+                    if outside > 0 {
+                        tell(EventKind::Duration, outside);
                     }
                 }
             }
         }
-        let unheard = heard.iter().map(|frames| frames.iter().filter(|&&heard| !heard).count() as u64);
-        events.extend(unheard.filter(|&frames| frames > 0).map(|frames| Event::new(EventKind::Unheard, frames)));
+        let names = wanted.iter().zip(labels).map(|(speaker, label)| label.unwrap_or(speaker));
+        events.extend(names.zip(&heard).filter_map(|(name, heard)| unheard(name, heard)));
         Ok((Heard(heard), events))
     }
 
@@ -84,12 +91,21 @@ impl Heard {
     }
 }
 
-/// Frames that a segment lies in, behind the silence in front.
-fn touched(layout: &Layout, segment: &SpeakerSegment) -> std::ops::Range<usize> {
+/// Tells in how many frames a speaker is not heard, if in any.
+fn unheard(speaker: &str, heard: &[bool]) -> Option<Event> {
+    let frames = heard.iter().filter(|&&heard| !heard).count() as u64;
+    (frames > 0).then(|| Event::new(EventKind::Unheard, frames).about(speaker, Seconds::ZERO))
+}
+
+/// Frames that a segment lies in, behind the silence in front; those before the sound are below that.
+fn touched(layout: &Layout, segment: &SpeakerSegment) -> Range<i64> {
     let rate = layout.frame_rate();
     let silence = rate.start_of(silence_frames(layout));
-    let frame = |frame: i64| usize::try_from(frame).unwrap_or(0);
-    frame(rate.floor(segment.start + silence))..frame(rate.ceil(segment.end + silence))
+    rate.floor(segment.start + silence)..rate.ceil(segment.end + silence)
+}
+
+fn count(frames: &Range<i64>) -> usize {
+    usize::try_from(frames.end.saturating_sub(frames.start)).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -118,8 +134,31 @@ mod tests {
     fn what_has_no_place_is_counted() {
         let (frames, events) = heard(&[segment("C", "0", "0.2"), segment("A", "-1", "9"), segment("B", "2", "3")], 4);
         assert_eq!(frames, ["xxxx", "...."]);
-        let past = [(EventKind::Duration, 109), (EventKind::Duration, 13), (EventKind::Unheard, 4)];
+        let past = [(EventKind::Duration, 122), (EventKind::Duration, 13), (EventKind::Unheard, 4)];
         assert_eq!(events, [[(EventKind::OtherSpeaker, 3)].as_slice(), &past].concat());
+        let (_, events) = heard(&[segment("A", "-1", "-0.5")], 4);
+        assert_eq!(events, [(EventKind::Duration, 7), (EventKind::Unheard, 4), (EventKind::Unheard, 4)]);
+    }
+
+    #[test]
+    fn nobody_is_the_main_speaker_by_what_is_left() {
+        let layout = Layout::preset("moshi-7b").unwrap();
+        let refusal = |segments: &[SpeakerSegment]| {
+            Heard::new(&layout, segments, &Speakers::default(), 4).unwrap_err().to_string()
+        };
+        let found = [segment("SPEAKER_01", "0", "1"), segment("SPEAKER_00", "0", "1")];
+        let expected = "label of the main speaker is \"SPEAKER_MAIN\", expected one of \"SPEAKER_00\", \"SPEAKER_01\"";
+        assert_eq!(refusal(&found), expected);
+        assert!(refusal(&[segment("SPEAKER_OTHER", "0", "1")]).ends_with("expected one of \"SPEAKER_OTHER\""));
+    }
+
+    #[test]
+    fn frames_that_are_not_heard_are_told_with_their_speaker() {
+        let layout = Layout::preset("moshi-7b").unwrap();
+        let segments = [segment("SPEAKER_MAIN", "0", "0.1")];
+        let (_, events) = Heard::new(&layout, &segments, &Speakers::default(), 3).unwrap();
+        let told: Vec<_> = events.iter().map(|e| (e.word.as_deref().unwrap(), e.time.unwrap(), e.amount)).collect();
+        assert_eq!(told, [("SPEAKER_MAIN", Seconds::ZERO, 1), ("other", Seconds::ZERO, 3)]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
 use crate::pipeline::texts::{Placed, Texts};
 use crate::pipeline::{Heard, Speakers, check_layout, codes, silence_frames};
-use crate::stream::{Frames, Layout};
+use crate::stream::{Frames, Kind, Layout};
 use crate::tally::{Event, EventKind};
 use crate::text::{PlacedWord, Rule};
 use crate::units::Seconds;
@@ -66,10 +66,12 @@ impl Prepare<'_> {
     /// # Errors
     /// `Unsupported` if the layout holds phases; `Invalid` if a speaker is not the layout's, or if words cannot be
     /// treated at borders as asked: split where windows do not follow each other without gap and overlap, or anything but
-    /// start under a rule that makes one row of the whole recording.
+    /// start under a rule that makes one row of the whole recording. `Invalid` too if the rule's options tell speakers
+    /// of one row apart, as turn markers do, and the layout has several text rows, each of one speaker.
     pub fn check(&self) -> Result<()> {
         check_layout(self.layout)?;
         self.speakers.check(self.layout)?;
+        self.check_rows()?;
         if self.rule.places_whole() && self.border != Border::Start {
             let expected = format!("start: the rule {} makes one row of the recording, and cuts it", self.rule.name());
             return Err(Error::invalid("choice at a window's border", self.border.name(), expected));
@@ -81,6 +83,21 @@ impl Prepare<'_> {
             }
             None => Ok(()),
         }
+    }
+
+    fn check_rows(&self) -> Result<()> {
+        let rows = self.layout.streams().iter().filter(|stream| stream.kind == Kind::Text).count();
+        let Rule::Kyutai(rule) = self.rule else { return Ok(()) };
+        let found = match (rule.turn_markers, rule.keep_main_only) {
+            (Some(_), _) => "turn markers",
+            (None, true) => "the main speaker's words only",
+            (None, false) => return Ok(()),
+        };
+        if rows > 1 {
+            let expected = format!("none of that: layout {} has {rows} text rows, one a speaker", self.layout.name());
+            return Err(Error::invalid("choice of the rule kyutai", found, expected));
+        }
+        Ok(())
     }
 
     /// Cuts first and leaves the delay to the reader: codes in segments are never shifted.
@@ -96,7 +113,8 @@ impl Prepare<'_> {
     ///
     /// # Errors
     /// Those of [`check`](Self::check); `Invalid` if there is no frame, a code is not below its stream's cardinality, the
-    /// codec gives fewer codebooks than the layout reads, a token is no text id, or nobody says which label is whose.
+    /// codec gives fewer codebooks than the layout reads, a token is no text id, a region of time lies outside of the
+    /// recording, or nobody says which label is whose.
     pub fn segments(&self, recording: &Recording) -> Result<(Vec<Segment>, Vec<Event>)> {
         self.check()?;
         let mut events = Vec::new();
@@ -109,6 +127,7 @@ impl Prepare<'_> {
         let words = recording.words.as_deref().unwrap_or_default();
         let texts = Texts::new(self.layout, self.rule, self.speakers, words)?;
         let mut cut = Cut { prepare: self, recording, texts, window, codes, events };
+        cut.check_regions()?;
         let segments = match (&recording.words, self.rule.places_whole() || self.border == Border::Split) {
             (Some(words), true) => cut.whole(words)?,
             (Some(words), false) => cut.each(words)?,
@@ -211,8 +230,9 @@ impl Cut<'_> {
         span.end < self.frames() && word.word.end + self.silence() > length
     }
 
+    /// Words that no row holds stay: nothing of them is cut.
     fn is_dropped(&self, word: &PlacedWord, span: &Range<usize>) -> bool {
-        self.prepare.border == Border::Drop && self.crosses(word, span)
+        self.prepare.border == Border::Drop && self.crosses(word, span) && self.texts.writes(word)
     }
 
     /// One row of text for the whole recording, cut into windows.
@@ -285,10 +305,25 @@ impl Cut<'_> {
 
     /// Regions cut to a window.
     fn regions_in(&self, span: &Range<usize>) -> Vec<Region> {
+        self.recording.regions.iter().filter_map(|region| self.region_in(region, span)).collect()
+    }
+
+    /// What of a region lies in a window.
+    fn region_in(&self, region: &Region, span: &Range<usize>) -> Option<Region> {
         let (start, length) = (self.time_of(span.start), self.time_of(span.end) - self.time_of(span.start));
         let within = |time: Seconds| (time + self.silence() - start).clamp(Seconds::ZERO, length);
-        let cut = |region: &Region| Region { start: within(region.start), end: within(region.end), ..*region };
-        self.recording.regions.iter().map(cut).filter(|region| region.start < region.end).collect()
+        let region = Region { start: within(region.start), end: within(region.end), ..*region };
+        (region.start < region.end).then_some(region)
+    }
+
+    /// Refuses regions that no frame could hold, such as times in milliseconds.
+    fn check_regions(&self) -> Result<()> {
+        let whole = 0..self.frames();
+        let outside = |region: &&Region| self.region_in(region, &whole).is_none();
+        let Some(Region { start, end, .. }) = self.recording.regions.iter().find(outside) else { return Ok(()) };
+        let length = self.time_of(whole.end) - self.silence();
+        let expected = format!("within 0..{length} s of the recording");
+        Err(Error::invalid("region of time", format!("[{start}, {end}]"), expected))
     }
 }
 

@@ -89,10 +89,11 @@ impl Speakers {
     }
 
     /// The label of each wanted speaker of a layout, whose main one is `main`, in a recording where labels `found`
-    /// occur. A single other speaker without a label takes the single other label; without any it has none.
+    /// occur. A single other speaker without a label takes the single other label; without any it has none. Where the
+    /// main speaker's label does not occur, `SPEAKER_OTHER` alone is taken so: any other might be the main speaker's.
     ///
     /// # Errors
-    /// `Invalid` if there are several and nobody says who is who.
+    /// `Invalid` if there are several and nobody says who is who, or if one is left and the main speaker is not found.
     pub fn labels<'a>(&'a self, main: &str, wanted: &[&str], found: &[&'a str]) -> Result<Vec<Option<&'a str>>> {
         let given = |speaker: &str| match speaker == main {
             true => Some(self.main.as_str()),
@@ -109,9 +110,27 @@ impl Speakers {
             let what = format!("labels of the speakers besides {:?}", self.main);
             return Err(Error::invalid(what, list(&free), expected));
         }
+        if !open.is_empty() && !free.is_empty() && free != [OTHER] {
+            self.check_main_is_in(found)?;
+        }
         Ok(wanted.iter().map(|speaker| given(speaker).or(free.first().copied())).collect())
     }
+
+    /// Checks that the main speaker's label is among those of a recording, if it has any.
+    pub(super) fn check_main_is_in(&self, found: &[&str]) -> Result<()> {
+        if found.is_empty() || found.contains(&self.main.as_str()) {
+            return Ok(());
+        }
+        let mut labels = found.to_vec();
+        labels.sort_unstable();
+        labels.dedup();
+        let expected = format!("one of {}", list(&labels));
+        Err(Error::invalid("label of the main speaker", format!("{:?}", self.main), expected))
+    }
 }
+
+/// The other speaker of moshi-finetune's files, who may speak alone.
+const OTHER: &str = "SPEAKER_OTHER";
 
 /// The speaker of a layout's first text stream, or of its first stream.
 pub(super) fn main_speaker(layout: &Layout) -> Option<&str> {
@@ -140,6 +159,17 @@ mod tests {
         assert_eq!(speakers.labels("main", &["main"], &["B", "A"]).unwrap(), [Some("SPEAKER_MAIN")]);
         assert_eq!(speakers.labels("main", &["a", "main"], &[]).unwrap(), [None, Some("SPEAKER_MAIN")]);
         assert!(speakers.labels("main", &["a", "b"], &["B"]).unwrap_err().to_string().contains("a, which its b"));
+    }
+
+    #[test]
+    fn what_is_left_is_the_other_speaker_only_beside_the_main_one() {
+        let speakers = Speakers::new("Tom");
+        let error = speakers.labels("main", &["main", "other"], &["SPEAKER_MAIN"; 2]).unwrap_err().to_string();
+        assert_eq!(error, "label of the main speaker is \"Tom\", expected one of \"SPEAKER_MAIN\"");
+        let labels = |found| speakers.labels("main", &["main", "other"], found).unwrap();
+        assert_eq!(labels(&["SPEAKER_MAIN", "Tom"]), [Some("Tom"), Some("SPEAKER_MAIN")]);
+        assert_eq!(labels(&["SPEAKER_OTHER"]), [Some("Tom"), Some("SPEAKER_OTHER")]);
+        assert_eq!(speakers.labels("main", &["main"], &["B"]).unwrap(), [Some("Tom")]);
     }
 
     #[test]

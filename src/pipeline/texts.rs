@@ -57,6 +57,11 @@ impl<'a> Texts<'a> {
         }
     }
 
+    /// Whether a word is for a row that the rule writes it in.
+    pub fn writes(&self, word: &PlacedWord) -> bool {
+        self.stream_of(word).is_some_and(|i| self.rule.writes(&word.word, &self.streams[i].1))
+    }
+
     /// Places words in rows of `frames`.
     ///
     /// # Errors

@@ -140,7 +140,7 @@ impl Rule {
     }
 
     /// True for words of a speaker whose words the rule writes.
-    fn writes(self, word: &Word, text: &TextStream) -> bool {
+    pub(crate) fn writes(self, word: &Word, text: &TextStream) -> bool {
         word.speaker == text.speaker || matches!(self, Rule::Kyutai(rule) if !rule.keep_main_only)
     }
 }

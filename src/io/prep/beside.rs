@@ -1,7 +1,7 @@
 //! What lies beside a recording: its words, regions of time, and who speaks when.
 //!
 //! ```text
-//! a.wav   a.json | a.TextGrid | a.ctm | a.jsonl     words, the first that there is
+//! a.wav   a.json | a.TextGrid | a.ctm | a.jsonl     words, the first that there is; also a.textgrid
 //!         a.regions.json                            spans of time with a loss weight of their own
 //!         a.rttm                                    speaker segments
 //! ```
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::io::{Transcript, WordsFormat, read_regions, read_segments, read_words};
 use crate::text::SpeakerSegment;
 
-const SUFFIXES: [&str; 4] = [".json", ".TextGrid", ".ctm", ".jsonl"];
+const SUFFIXES: [&str; 5] = [".json", ".TextGrid", ".textgrid", ".ctm", ".jsonl"];
 
 /// The name of a recording with another ending.
 fn beside(recording: &Path, suffix: &str) -> PathBuf {
@@ -60,9 +60,16 @@ fn no_words(recording: &Path, options: &PrepOptions) -> Error {
         .in_file(recording.display())
 }
 
-/// Who speaks when in a recording of one channel.
-pub(super) fn segments(recording: &Path) -> Result<Vec<SpeakerSegment>> {
-    read_segments(&beside(recording, ".rttm"))
+/// Who speaks when in a recording of one channel, and the file that says so.
+pub(super) fn segments(recording: &Path) -> Result<(PathBuf, Vec<SpeakerSegment>)> {
+    let path = beside(recording, ".rttm");
+    if !path.exists() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let expected = format!("{name} beside the recording");
+        return Err(Error::invalid("speaker segments", "missing", expected).in_file(recording.display()));
+    }
+    let segments = read_segments(&path)?;
+    Ok((path, segments))
 }
 
 /// What the manifest says of a recording, and what its text is to be conditioned on; the manifest has the last word.

@@ -36,7 +36,7 @@ pub struct PrepOptions {
     /// What becomes of words that a window's border cuts.
     pub border: Border,
     /// What follows the recording's name, without its extension, in the name of its words' file; if none, `.json`,
-    /// `.TextGrid`, `.ctm` and `.jsonl` are tried.
+    /// `.TextGrid`, `.textgrid`, `.ctm` and `.jsonl` are tried.
     pub words_suffix: Option<String>,
     /// The format of words; found by extension and content if none.
     pub words_format: Option<WordsFormat>,

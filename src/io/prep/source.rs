@@ -50,8 +50,9 @@ pub(super) struct Voices<'a> {
 
 impl Voices<'_> {
     fn heard(&self, layout: &Layout, frames: usize, events: &mut Vec<Event>) -> Result<Heard> {
-        let segments = beside::segments(self.recording)?;
-        let (heard, told) = Heard::new(layout, &segments, self.speakers, frames)?;
+        let (path, segments) = beside::segments(self.recording)?;
+        let heard = Heard::new(layout, &segments, self.speakers, frames);
+        let (heard, told) = heard.map_err(|e| e.in_file(path.display()))?;
         events.extend(told);
         Ok(heard)
     }

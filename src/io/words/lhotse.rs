@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A supervision begins at a time of its cut, a word at a time of the recording, as Lhotse's documentation has it and as
-//! cutting leaves it. A word that lies outside its supervision was timed otherwise, and is refused.
+//! cutting leaves it. A word that lies outside its supervision was timed otherwise, and is refused; so is a file without
+//! a line, which an aligner that died leaves.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,6 +25,9 @@ use crate::units::Seconds;
 pub fn parse(text: &str, recording: Option<&str>) -> Result<Vec<Word>> {
     let document = Document { what: "Lhotse file", text };
     let mut manifest = Manifest { recordings: Recordings::new("Lhotse file"), seen: HashMap::new() };
+    if text.trim().is_empty() {
+        return Err(Error::malformed("Lhotse file", "it has no words"));
+    }
     if text.trim_start().starts_with('[') {
         document.value()?.each("a list of cuts", |entry| manifest.take(&entry))?;
     } else {

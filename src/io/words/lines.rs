@@ -8,7 +8,8 @@
 //! SPEAKER librivox_mono 1 0.20 6.59 <NA> <NA> SPEAKER_00 <NA> <NA>
 //! ```
 //!
-//! Fields stand between white space; blank lines and those that begin with `;;` say nothing.
+//! Fields stand between white space; blank lines and those that begin with `;;` say nothing. A file that says nothing at
+//! all is refused: an aligner that died leaves such a one.
 
 use super::recording::Recordings;
 use super::source::{is_silence, shortened};
@@ -18,6 +19,9 @@ use crate::units::Seconds;
 
 /// Words of CTM, whose speakers are the channels.
 pub fn parse_ctm(text: &str, recording: Option<&str>) -> Result<Vec<Word>> {
+    if lines("CTM file", text).next().is_none() {
+        return Err(Error::malformed("CTM file", "it has no words"));
+    }
     let mut words = Recordings::new("CTM file");
     for line in lines("CTM file", text) {
         if let [_, _, "*", "*", _, ..] = *line.fields {
@@ -47,7 +51,11 @@ pub fn parse_rttm(text: &str, recording: Option<&str>) -> Result<Vec<SpeakerSegm
             _ => return Err(line.is_not("SPEAKER recording channel start duration <NA> <NA> speaker <NA> <NA>")),
         }
     }
-    segments.choose(recording)
+    let segments = segments.choose(recording)?;
+    match segments.is_empty() {
+        true => Err(Error::malformed("RTTM file", "it has no segments")),
+        false => Ok(segments),
+    }
 }
 
 /// The other types of RTTM's lines.

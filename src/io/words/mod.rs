@@ -129,7 +129,7 @@ impl FromStr for WordsFormat {
 /// names the file.
 pub fn read_words(path: &Path, format: Option<WordsFormat>) -> Result<Transcript> {
     let read = || {
-        let text = source::read_text(path)?;
+        let text = source::read_text(path, "words")?;
         let format = format.map_or_else(|| WordsFormat::detect(&path.to_string_lossy(), &text), Ok)?;
         parse(&text, format, source::stem(path).as_deref())
     };
@@ -139,7 +139,8 @@ pub fn read_words(path: &Path, format: Option<WordsFormat>) -> Result<Transcript
 /// Reads words out of a text that is at hand.
 ///
 /// # Errors
-/// `Malformed`, `Unsupported` (words without times among them) or `Invalid`, with the line.
+/// `Malformed`, `Unsupported` (words without times among them) or `Invalid`, with the line. An empty text is `Malformed`
+/// in every format; an empty list in JSON says that nobody speaks.
 /// # Examples
 /// ```
 /// use roundelay::io::{WordsFormat, parse_words};
@@ -188,14 +189,14 @@ fn parse(text: &str, format: WordsFormat, recording: Option<&str>) -> Result<Tra
 /// # Errors
 /// As [`read_words`].
 pub fn read_segments(path: &Path) -> Result<Vec<SpeakerSegment>> {
-    let read = || parse_segments(&source::read_text(path)?, source::stem(path).as_deref());
+    let read = || parse_segments(&source::read_text(path, "speaker segments")?, source::stem(path).as_deref());
     read().map_err(|e: Error| e.in_file(path.display()))
 }
 
 /// Reads RTTM: of several recordings, the spans of the one with this name.
 ///
 /// # Errors
-/// `Malformed` or `Invalid`, with the line.
+/// `Malformed` or `Invalid`, with the line; `Malformed` without a segment.
 /// # Examples
 /// ```
 /// use roundelay::io::parse_segments;
@@ -212,7 +213,7 @@ pub fn parse_segments(text: &str, recording: Option<&str>) -> Result<Vec<Speaker
 /// # Errors
 /// As [`read_words`].
 pub fn read_regions(path: &Path) -> Result<Vec<Region>> {
-    let read = || parse_regions(&source::read_text(path)?);
+    let read = || parse_regions(&source::read_text(path, "regions")?);
     read().map_err(|e: Error| e.in_file(path.display()))
 }
 

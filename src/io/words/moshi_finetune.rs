@@ -16,6 +16,7 @@
 use super::Transcript;
 use super::json::{Document, Value};
 use super::regions::regions;
+use super::source::{shortened, untimed};
 use crate::error::{Error, Result};
 use crate::text::Word;
 
@@ -45,7 +46,13 @@ fn words(list: &Value) -> Result<Vec<Word>> {
 
 fn word(entry: &Value) -> Result<Word> {
     let [text, span, speaker] = entry.entries("[word, [start, end], speaker]")?;
-    let [start, end] = span.entries("[start, end]")?;
+    let untimed = || {
+        let said = format!("{} ({}) lacks its start or end", entry.name(), shortened(text.written()));
+        untimed(said).on_line(entry.line())
+    };
+    let span = span.known().ok_or_else(untimed)?;
+    let [start, end] = span.entries("[start, end]")?.map(Value::known);
+    let (Some(start), Some(end)) = (start, end) else { return Err(untimed()) };
     let ids = text.is_list().then(|| ids(&text)).transpose()?;
     let text = if ids.is_some() { String::new() } else { text.string()? };
     Ok(Word { ids, ..Word::new(text, start.time()?, end.time()?, speaker.string()?) })

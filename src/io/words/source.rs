@@ -1,4 +1,4 @@
-//! The text of a words file.
+//! The text of a file of words, speaker segments or regions.
 
 use std::fmt::Display;
 use std::fs::File;
@@ -10,13 +10,17 @@ use crate::error::{Error, Result};
 /// A day of speech is about ten megabytes of words.
 const MAX_BYTES: u64 = 1 << 28;
 
-/// The text of a file.
-pub fn read_text(path: &Path) -> Result<String> {
-    let refused = |e| Error::io("read the words", e);
+/// The text of a file that holds `what`.
+pub fn read_text(path: &Path, what: &str) -> Result<String> {
+    let refused = |e| Error::io(format!("read the {what}"), e);
     let mut bytes = Vec::new();
     File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(refused)?;
     if bytes.len() as u64 > MAX_BYTES {
-        return Err(Error::over_limit("size of the words file", format!("{} or more", bytes.len()), MAX_BYTES));
+        return Err(Error::over_limit(
+            format!("size of the file of {what}"),
+            format!("{} or more", bytes.len()),
+            MAX_BYTES,
+        ));
     }
     words_text(bytes)
 }
