@@ -23,11 +23,13 @@ pub enum EventKind {
     Empty,
     /// A word's end is not after its start; it was kept.
     NoDuration,
-    /// A word of a speaker whose text this layout does not hold; it was kept beside the row.
+    /// A word of a speaker whose text this layout does not hold; it was kept beside the row. Or a speaker segment of one
+    /// for whom the layout has no streams; `amount` is then its frames, `word` its label.
     OtherSpeaker,
     /// A word that begins in a window ends past it.
     CrossesWindow,
-    /// Codes or audio differ in length from what the manifest says; `amount` is by how many frames.
+    /// Codes or audio differ in length from what the manifest says, or a speaker segment lies partly outside of the sound;
+    /// `amount` is by how many frames.
     Duration,
     /// Audio channels beyond the layout's speakers were left out; `amount` is how many.
     Channels,

@@ -1,5 +1,5 @@
 //! Preparing small recordings with words of every kind: what is found beside them, whose it is, and where it is cut.
-#![cfg(feature = "io")]
+#![cfg(all(feature = "builtin", feature = "io"))]
 
 mod common;
 
@@ -325,12 +325,10 @@ fn a_main_speaker_without_a_segment_is_refused_and_not_swapped() {
     assert!(reason.contains(r#"is \"Tom\", expected one of \"SPEAKER_MAIN\""#), "{reason}");
 }
 
-#[cfg(feature = "builtin")]
 fn from_sound(layout: Layout) -> PrepOptions {
     PrepOptions::new(layout, Some(model()), CodeSource::Codec(Box::new(roundelay::codec::Builtin::new())))
 }
 
-#[cfg(feature = "builtin")]
 #[test]
 fn one_channel_is_two_speakers_silent_where_they_are_not_heard() {
     use roundelay::codec::{Builtin, Codec};
@@ -353,7 +351,6 @@ fn one_channel_is_two_speakers_silent_where_they_are_not_heard() {
 
 // Silence in front
 
-#[cfg(feature = "builtin")]
 #[test]
 fn silence_in_front_moves_sound_and_text_and_no_times() {
     let form = layout(&["main"], &["main"]).to_json();
