@@ -53,7 +53,7 @@ impl Rule {
     /// `Unsupported` if the tokenizer drops line feeds and a word has one, or under the J-Moshi rule changes characters.
     pub fn tokenize(&self, words: Vec<Word>, tokenizer: &Tokenizer) -> Result<Vec<PlacedWord>> {
         match self {
-            Rule::Moshi | Rule::Kyutai(_) => tokenize(words, remembering(|text| tokenizer.encode_lines(text))),
+            Rule::Moshi | Rule::Kyutai(_) => tokenize_once(words, tokenizer),
             Rule::Jmoshi(rule) => jmoshi::tokenize(*rule, words, tokenizer),
         }
     }
@@ -161,15 +161,20 @@ pub fn tokenize(words: Vec<Word>, mut encode: impl FnMut(&str) -> Result<Vec<i32
     Ok(placed)
 }
 
-/// The same, asked once for each text: half of what people say is a few hundred words.
-fn remembering(mut encode: impl FnMut(&str) -> Result<Vec<i32>>) -> impl FnMut(&str) -> Result<Vec<i32>> {
-    let mut known: HashMap<String, Vec<i32>, FixedState> = HashMap::default();
-    move |text| {
-        if let Some(ids) = known.get(text) {
-            return Ok(ids.clone());
-        }
-        let ids = encode(text)?;
-        known.insert(text.to_owned(), ids.clone());
-        Ok(ids)
+/// The same, each text once: half of what people say is a few hundred words.
+fn tokenize_once(words: Vec<Word>, tokenizer: &Tokenizer) -> Result<Vec<PlacedWord>> {
+    let mut first: HashMap<&str, usize, FixedState> = HashMap::default();
+    let mut tokens: Vec<Vec<i32>> = Vec::with_capacity(words.len());
+    for (index, word) in words.iter().enumerate() {
+        let ids = match (&word.ids, first.get(word.stripped())) {
+            (Some(ids), _) => ids.clone(),
+            (None, Some(&first)) => tokens[first].clone(),
+            (None, None) => {
+                first.insert(word.stripped(), index);
+                tokenizer.encode_lines(word.stripped())?
+            }
+        };
+        tokens.push(ids);
     }
+    Ok(words.into_iter().zip(tokens).map(|(word, tokens)| PlacedWord::new(word, tokens)).collect())
 }
