@@ -163,15 +163,17 @@ pub fn tokenize(words: Vec<Word>, mut encode: impl FnMut(&str) -> Result<Vec<i32
 
 /// The same, each text once: half of what people say is a few hundred words.
 fn tokenize_once(words: Vec<Word>, tokenizer: &Tokenizer) -> Result<Vec<PlacedWord>> {
-    let mut first: HashMap<&str, usize, FixedState> = HashMap::default();
-    let mut tokens: Vec<Vec<i32>> = Vec::with_capacity(words.len());
+    let mut first: HashMap<&str, usize, _> = HashMap::with_capacity_and_hasher(words.len(), FixedState::default());
+    let (mut tokens, mut normal) = (Vec::<Vec<i32>>::with_capacity(words.len()), String::new());
     for (index, word) in words.iter().enumerate() {
-        let ids = match (&word.ids, first.get(word.stripped())) {
-            (Some(ids), _) => ids.clone(),
-            (None, Some(&first)) => tokens[first].clone(),
-            (None, None) => {
-                first.insert(word.stripped(), index);
-                tokenizer.encode_lines(word.stripped())?
+        let ids = match &word.ids {
+            Some(ids) => ids.clone(),
+            None => {
+                let text = word.stripped();
+                match *first.entry(text).or_insert(index) {
+                    first if first < index => tokens[first].clone(),
+                    _ => tokenizer.encode_lines_in(&mut normal, text)?,
+                }
             }
         };
         tokens.push(ids);

@@ -36,6 +36,13 @@ impl Word {
 
 /// Drops white space on both sides, as Python does.
 pub(super) fn strip(text: &str) -> &str {
+    // Nearly every word is such a one, and this is asked of each.
+    if let [first, .., last] = text.as_bytes()
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return text;
+    }
     text.trim_matches(|c: char| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }
 

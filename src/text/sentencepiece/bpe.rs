@@ -11,6 +11,9 @@ use foldhash::fast::FixedState;
 
 use super::model::{Piece, PieceKind};
 use super::vocabulary::Vocabulary;
+use short::Short;
+
+mod short;
 
 /// Pieces this long are looked at when a model is read, to know whether merging arrives at them.
 const SHORT: usize = 32;
@@ -19,19 +22,27 @@ const SHORT: usize = 32;
 pub(super) struct Bpe {
     // Looked up several times a character. Whoever makes pieces collide slows down none but the own model.
     ids: HashMap<Box<str>, Entry, FixedState>,
+    /// Those of few bytes by their [`key`](short::key), which is quicker.
+    keys: HashMap<u128, Entry, FixedState>,
+    /// No piece is user-defined or unused: merging is all there is.
+    plain: bool,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     id: u32,
+    score: f32,
     /// Whether the piece's own text, merged, is known to become this one piece. Not every piece is reached so.
     whole: bool,
 }
 
 impl Bpe {
     pub(super) fn of(vocabulary: &Vocabulary) -> Self {
-        let entry = |(piece, id): (&Piece, u32)| (piece.text.clone(), Entry { id, whole: false });
-        let mut bpe = Bpe { ids: vocabulary.text_pieces().map(entry).collect() };
+        let entry = |(piece, id): (&Piece, u32)| (piece.text.clone(), Entry { id, score: piece.score, whole: false });
+        let plain = vocabulary.text_pieces().all(|(piece, _)| piece.kind == PieceKind::Normal);
+        let ids: HashMap<_, _, _> = vocabulary.text_pieces().map(entry).collect();
+        let keys = ids.iter().filter_map(|(text, &entry)| Some((short::key(text)?, entry))).collect();
+        let mut bpe = Bpe { ids, keys, plain };
         let short = vocabulary.text_pieces().filter(|(piece, _)| piece.text.len() <= SHORT);
         for (piece, id) in short {
             let whole = bpe.becomes(vocabulary, &piece.text, id);
@@ -52,12 +63,19 @@ impl Bpe {
     /// SentencePiece `bpe_model.cc`, `SampleEncode` without dropout.
     pub(super) fn encode<'t>(&self, vocabulary: &Vocabulary, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
         match self.ids.get(text) {
-            Some(&Entry { id, whole: true }) => emit(text, id),
+            Some(&Entry { id, whole: true, .. }) => emit(text, id),
             _ => self.merge(vocabulary, text, emit),
         }
     }
 
-    fn merge<'t>(&self, vocabulary: &Vocabulary, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
+    fn merge<'t>(&self, vocabulary: &Vocabulary, text: &'t str, emit: impl FnMut(&'t str, u32)) {
+        match Short::of(text).filter(|_| self.plain) {
+            Some(mut word) => word.merge(self, vocabulary, emit),
+            None => self.merge_any(vocabulary, text, emit),
+        }
+    }
+
+    fn merge_any<'t>(&self, vocabulary: &Vocabulary, text: &'t str, mut emit: impl FnMut(&'t str, u32)) {
         let mut merger = Merger::new(self, vocabulary, text);
         merger.merge_all();
         let mut at = merger.symbols.first();
@@ -70,6 +88,15 @@ impl Bpe {
     fn id(&self, text: &str) -> Option<u32> {
         self.ids.get(text).map(|entry| entry.id)
     }
+}
+
+/// The id of a piece that merging has arrived at.
+///
+/// The library looks it up once more by its text, and so takes a byte or the unknown piece that reads like it. With a
+/// control piece it fails then; here it stays text.
+fn emitted(vocabulary: &Vocabulary, id: u32) -> u32 {
+    let spelt = vocabulary.as_spelt(id);
+    if spelt != id && vocabulary.piece(spelt).kind == PieceKind::Control { id } else { spelt }
 }
 
 /// A stretch of the text that is one symbol so far; empty once its left neighbour has swallowed it.
@@ -175,17 +202,10 @@ impl<'t, 'v> Merger<'t, 'v> {
                 waiting.push(&symbol[half..]);
                 at = Some(&symbol[..half]);
             } else {
-                emit(symbol, id.map_or(self.vocabulary.unk(), |id| self.emitted(id)));
+                emit(symbol, id.map_or(self.vocabulary.unk(), |id| emitted(self.vocabulary, id)));
                 at = waiting.pop();
             }
         }
-    }
-
-    /// The library looks each piece up once more by its text, and so takes a byte or the unknown piece that reads like
-    /// it. With a control piece it fails then; here it stays text.
-    fn emitted(&self, id: u32) -> u32 {
-        let spelt = self.vocabulary.as_spelt(id);
-        if self.vocabulary.piece(spelt).kind == PieceKind::Control { id } else { spelt }
     }
 
     fn unused_half(&self, id: u32) -> Option<usize> {
@@ -198,7 +218,7 @@ fn split(vocabulary: &Vocabulary, text: &str) -> Vec<Symbol> {
     let mut symbols = Vec::with_capacity(text.len());
     let mut start = 0;
     while let Some(character) = text[start..].chars().next() {
-        let user_defined = vocabulary.user_defined_prefix(&text[start..]);
+        let user_defined = vocabulary.user_defined().and_then(|pieces| pieces.longest(&text[start..]));
         let end = start + user_defined.unwrap_or(character.len_utf8());
         let index = symbols.len();
         let next = (end < text.len()).then_some(index + 1);

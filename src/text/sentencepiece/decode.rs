@@ -61,7 +61,11 @@ impl<'a> Decoder<'a> {
     pub(super) fn finish(mut self) -> String {
         self.flush_bytes();
         match &self.tokenizer.denormalizer {
-            Some(denormalizer) => denormalizer.apply(&self.text, |_| None),
+            Some(denormalizer) => {
+                let mut text = String::new();
+                denormalizer.apply(&self.text, None, &mut text);
+                text
+            }
             None => self.text,
         }
     }

@@ -83,6 +83,11 @@ impl Tokenizer {
 
     /// The ids of a text, without one that marks its beginning. A `<s>` in the text is three characters.
     pub fn encode(&self, text: &str) -> Vec<i32> {
+        self.encode_in(&mut String::new(), text)
+    }
+
+    /// [`encode`](Self::encode) with memory for the normalised text.
+    fn encode_in(&self, normal: &mut String, text: &str) -> Vec<i32> {
         let mut ids = Vec::with_capacity(text.len() / 2 + 1);
         let mut after_unknown = false;
         let emit = |piece: &str, id: u32| {
@@ -95,7 +100,7 @@ impl Tokenizer {
             }
             after_unknown = unknown;
         };
-        self.cut(text, emit);
+        self.cut(normal, text, emit);
         ids
     }
 
@@ -104,7 +109,7 @@ impl Tokenizer {
     pub(in crate::text) fn pieces(&self, text: &str) -> Vec<(String, i32)> {
         let mut pieces: Vec<(String, i32)> = Vec::new();
         let (unknown, by_run) = (self.unk(), self.vocabulary.bytes().is_none());
-        self.cut(text, |piece, id| match pieces.last_mut() {
+        self.cut(&mut String::new(), text, |piece, id| match pieces.last_mut() {
             Some((run, last)) if by_run && *last == unknown && id as i32 == unknown => run.push_str(piece),
             _ => pieces.push((piece.to_owned(), id as i32)),
         });
@@ -112,11 +117,12 @@ impl Tokenizer {
     }
 
     /// Normalises a text and cuts it into pieces, unknown characters one by one.
-    fn cut(&self, text: &str, emit: impl FnMut(&str, u32)) {
-        let normal = self.normalizer.apply(text, |text| self.vocabulary.user_defined_prefix(text));
+    fn cut(&self, normal: &mut String, text: &str, emit: impl FnMut(&str, u32)) {
+        normal.clear();
+        self.normalizer.apply(text, self.vocabulary.user_defined(), normal);
         match &self.algorithm {
-            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, &normal, emit),
-            Algorithm::Unigram(unigram) => unigram::encode(&self.vocabulary, unigram, &normal, emit),
+            Algorithm::Bpe(bpe) => bpe.encode(&self.vocabulary, normal, emit),
+            Algorithm::Unigram(unigram) => unigram::encode(&self.vocabulary, unigram, normal, emit),
         }
     }
 
@@ -128,8 +134,13 @@ impl Tokenizer {
     /// # Source
     /// moshi-finetune `finetune/data/interleaver.py`, `tokenize`.
     pub fn encode_lines(&self, text: &str) -> Result<Vec<i32>> {
+        self.encode_lines_in(&mut String::new(), text)
+    }
+
+    /// [`encode_lines`](Self::encode_lines) with memory for the normalised text: words are many and short.
+    pub(in crate::text) fn encode_lines_in(&self, normal: &mut String, text: &str) -> Result<Vec<i32>> {
         let mut lines = text.split('\n');
-        let mut ids = lines.next().map(|line| self.encode(line)).unwrap_or_default();
+        let mut ids = lines.next().map(|line| self.encode_in(normal, line)).unwrap_or_default();
         let mut line_feed = None;
         for line in lines {
             let id = match line_feed {
@@ -137,7 +148,7 @@ impl Tokenizer {
                 None => *line_feed.insert(self.line_feed()?),
             };
             ids.push(id);
-            ids.extend(self.encode(line));
+            ids.extend(self.encode_in(normal, line));
         }
         Ok(ids)
     }

@@ -240,7 +240,7 @@ fn build(model_type: u64, pieces: &[(String, f32)]) -> Tokenizer {
 
 proptest! {
     #[test]
-    fn merging_equals_the_slow_way(pieces in vocabulary(), text in "[abc]{0,24}") {
+    fn merging_equals_the_slow_way(pieces in vocabulary(), text in "[abc]{0,24}|[abc\u{e9}]{28,40}") {
         let tokenizer = build(BPE, &pieces);
         let mut found = Vec::new();
         let Algorithm::Bpe(bpe) = &tokenizer.algorithm else { unreachable!() };

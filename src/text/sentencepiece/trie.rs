@@ -67,6 +67,11 @@ impl Trie {
         labels.binary_search(&byte).ok().map(|child| self.nodes[first + child])
     }
 
+    /// Length of the longest key that `text` begins with.
+    pub(super) fn longest(&self, text: &str) -> Option<usize> {
+        Some(self.prefixes(text.as_bytes()).last()?.0)
+    }
+
     /// Keys that `text` begins with, shortest first, as length and id.
     pub(super) fn prefixes(&self, text: &[u8]) -> impl Iterator<Item = (usize, u32)> {
         let walk = text.iter().scan(self.nodes[0], |node, &byte| {

@@ -71,9 +71,9 @@ impl Vocabulary {
         self.twins.get(&id).copied().unwrap_or(id)
     }
 
-    /// Length of the longest user-defined piece that `text` begins with.
-    pub(super) fn user_defined_prefix(&self, text: &str) -> Option<usize> {
-        Some(self.user_defined.as_ref()?.prefixes(text.as_bytes()).last()?.0)
+    /// Pieces that are matched before any others, if there are any.
+    pub(super) fn user_defined(&self) -> Option<&Trie> {
+        self.user_defined.as_ref()
     }
 }
 
