@@ -41,3 +41,13 @@ pub enum Split {
     /// Held out.
     Valid,
 }
+
+impl Split {
+    /// The side's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Split::Train => "train",
+            Split::Valid => "valid",
+        }
+    }
+}

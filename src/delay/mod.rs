@@ -23,7 +23,7 @@ pub use online::{Act, DelayLine, KyutaiLine, KyutaiOptions, UndelayLine};
 pub use pattern::{Delays, Order, Pattern, join_phases, split_phases};
 pub use plan::Plan;
 pub use run::{Bracket, Fills, Run, Runs};
-pub(crate) use run::{Tracks, place};
+pub(crate) use run::{Piece, Tracks, place};
 pub use sequencer::{Built, Sequencer, Undone};
 pub(crate) use sequencer::{check_shape, check_streams, ends, fills_as, misfit};
 

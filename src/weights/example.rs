@@ -45,7 +45,8 @@ impl Weighing<'_> {
         (0..batch).map(|place| self.of_example(of(place), frames)).collect()
     }
 
-    fn of_example(&self, example: Example, frames: usize) -> Result<Factors> {
+    /// The factors of one example.
+    pub(super) fn of_example(&self, example: Example, frames: usize) -> Result<Factors> {
         let mut factors = Factors::default();
         if !example.regions.is_empty() {
             (factors.any, factors.marks) = (vec![1.0; frames], vec![0; frames]);

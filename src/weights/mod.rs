@@ -12,6 +12,7 @@
 //! that are drawn for the depth transformer. [`Summary`] tells where the weight of a corpus goes.
 
 mod audit;
+mod clip;
 mod example;
 mod policy;
 mod reason;
@@ -24,10 +25,12 @@ mod training;
 mod weigh;
 
 pub use audit::EndTokens;
+pub(crate) use clip::Counted;
 pub use example::Example;
 pub use policy::{DepthFrames, Normalize, PadIds, Policy, SemanticStreams};
 pub use reason::Reason;
 pub use region::Region;
+pub(crate) use scale::Spare;
 pub use summary::{Share, StreamShare, Summary};
 pub use sums::{Class, Sums};
 pub use training::{Training, TrainingViews};

@@ -8,8 +8,8 @@
 
 use super::example::Factors;
 use super::{Class, PadIds, Policy, Reason, SemanticStreams, Sums};
-use crate::delay::{Fills, Sequencer, Tracks, ends, place};
-use crate::error::{Error, Result};
+use crate::delay::{Fills, Piece, Sequencer, Tracks, ends, place};
+use crate::error::Result;
 use crate::stream::{Kind, Layout, Stream};
 use crate::token::{Token, all_present};
 
@@ -55,6 +55,11 @@ impl Scales {
     /// Raw weights of a layout's streams, over the window of steps that `tracks` walks.
     pub fn new(policy: &Policy, layout: &Layout, sequencer: &impl Sequencer, walk: Walk) -> Result<Self> {
         policy.check(layout)?;
+        Ok(Scales::of_checked(policy, layout, sequencer, walk))
+    }
+
+    /// [`Scales::new`] of a policy that is known to fit the layout.
+    pub fn of_checked(policy: &Policy, layout: &Layout, sequencer: &impl Sequencer, walk: Walk) -> Self {
         let scale = |k: usize| {
             let scale = Scale::of(policy, layout, k);
             let tail = sequencer.fills(k).tail;
@@ -62,7 +67,7 @@ impl Scales {
             if learned { scale.with_tail(tail, walk.tail_steps(k)) } else { scale }
         };
         let streams = (0..layout.streams().len()).map(scale).collect();
-        Ok(Scales { streams, sums: Sums::default(), present: Vec::new() })
+        Scales { streams, sums: Sums::default(), present: Vec::new() }
     }
 
     /// Adds a row of stream `k` to the sums, as far as it is in the sequence.
@@ -84,13 +89,23 @@ impl Scales {
 
     /// Divides by the sums, once all rows are in them.
     pub fn normalized(mut self, policy: &Policy) -> Result<Self> {
-        let Scales { streams, sums, .. } = &mut self;
-        if !(sums.text + sums.audio).is_finite() {
-            return Err(Error::invalid("sum of the weights", sums.text + sums.audio, "a finite number"));
-        }
-        streams.iter_mut().for_each(|scale| scale.divide(|class| policy.divisor(class, sums)));
+        let sums = self.sums;
+        sums.check()?;
+        self.divide(policy, &sums);
         Ok(self)
     }
+
+    /// Divides by the sums of all that this is part of.
+    pub fn divide(&mut self, policy: &Policy, sums: &Sums) {
+        self.streams.iter_mut().for_each(|scale| scale.divide(|class| policy.divisor(class, sums)));
+    }
+}
+
+/// Memory for a row in frames, kept from row to row.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    pub(super) weights: Vec<f32>,
+    pub(super) reasons: Vec<u8>,
 }
 
 /// A walk through a window of a sequence.
@@ -238,6 +253,46 @@ impl Scale {
                 *reason = if code < 0 { Reason::Absent as u8 } else { number };
             }),
         }
+    }
+
+    /// Writes a row's weights in steps; they go by way of `spare` only where frames have factors.
+    pub fn place_weights<A: Token>(
+        &self,
+        pieces: &[Piece],
+        codes: &[A],
+        present: bool,
+        factors: &Factors,
+        steps: &mut [f32],
+        spare: &mut Vec<f32>,
+    ) {
+        let fills = self.fills(ends(codes));
+        if factors.of(self.depth).is_empty() {
+            return place(pieces, codes, steps, &fills, |codes, to| self.weigh(codes, to, present));
+        }
+        spare.resize(codes.len(), 0.0);
+        self.weigh(codes, spare, present);
+        factors.scale(self.depth, spare);
+        place(pieces, spare, steps, &fills, |from, to| to.copy_from_slice(from));
+    }
+
+    /// Writes a row's reasons in steps, likewise.
+    pub fn place_reasons<A: Token>(
+        &self,
+        pieces: &[Piece],
+        codes: &[A],
+        present: bool,
+        factors: &Factors,
+        steps: &mut [u8],
+        spare: &mut Vec<u8>,
+    ) {
+        let fills = self.fill_reasons(ends(codes));
+        if factors.of(self.depth).is_empty() {
+            return place(pieces, codes, steps, &fills, |codes, to| self.mark(codes, to, present));
+        }
+        spare.resize(codes.len(), 0);
+        self.mark(codes, spare, present);
+        factors.mark(self.depth, spare);
+        place(pieces, spare, steps, &fills, |from, to| to.copy_from_slice(from));
     }
 
     /// Weights of cells without a code: the end of a stream and its tail are learned if it `ends`.

@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Normalize, Policy};
+use crate::error::{Error, Result};
 use crate::stream::Layout;
 
 /// What positions have in common that weigh something together.
@@ -61,6 +62,14 @@ impl Sums {
         }
         if class != Class::Audio {
             self.text += weight;
+        }
+    }
+
+    /// Checks that there is something to divide by.
+    pub(crate) fn check(&self) -> Result<()> {
+        match (self.text + self.audio).is_finite() {
+            true => Ok(()),
+            false => Err(Error::invalid("sum of the weights", self.text + self.audio, "a finite number")),
         }
     }
 

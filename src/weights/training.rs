@@ -20,7 +20,7 @@ use super::example::Factors;
 use super::scale::{Scales, Walk};
 use super::weigh::{TIME, each_rows};
 use super::{Policy, Sums, Weighing};
-use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, ends, fills_as, misfit, place};
+use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, fills_as, misfit, place};
 use crate::error::Result;
 use crate::stream::rows::{alike, as_slice, each_row, on_slice};
 use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
@@ -205,14 +205,7 @@ fn write_weights<A: Token>(
     let (mut present, mut factors) = (scales.present.iter(), each_rows(factors, scales.streams.len()));
     let mut in_frames = Vec::new();
     each_row(codes, weights, |k, codes, steps| {
-        let (scale, full, factors) = (&scales.streams[k], present.next() == Some(&true), factors());
-        let fills = scale.fills(ends(codes));
-        if factors.of(scale.depth).is_empty() {
-            return place(said.of(k), codes, steps, &fills, |codes, to| scale.weigh(codes, to, full));
-        }
-        in_frames.resize(codes.len(), 0.0);
-        scale.weigh(codes, &mut in_frames, full);
-        factors.scale(scale.depth, &mut in_frames);
-        place(said.of(k), &in_frames, steps, &fills, |from, to| to.copy_from_slice(from));
+        let full = present.next() == Some(&true);
+        scales.streams[k].place_weights(said.of(k), codes, full, factors(), steps, &mut in_frames);
     });
 }
