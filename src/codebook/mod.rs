@@ -10,11 +10,13 @@
 //! same output whatever else the machine does.
 
 mod nearest;
+mod pairs;
 mod residual;
 mod update;
 mod usage;
 
 pub use nearest::Codes;
+pub use pairs::Pairs;
 pub use residual::{ResidualQuantizer, without_others};
 pub use update::{Clusters, KMeans, average, refine};
 pub use usage::Usage;

@@ -11,6 +11,7 @@ mod kyutai;
 mod segments;
 mod speakers;
 mod texts;
+mod view;
 
 pub use codes::{audio_codes, check_codebooks, check_layout, codebooks_read, decode, encode, silence_frames};
 pub use heard::{Heard, Unheard};
@@ -18,3 +19,4 @@ pub use kyutai::{KyutaiWindow, first_not_before};
 pub use segments::{Prepare, Recording};
 pub use speakers::Speakers;
 pub use texts::text_streams;
+pub use view::{Look, SliceText, View, ViewOptions, check_swap};

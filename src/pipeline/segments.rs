@@ -328,7 +328,7 @@ impl Cut<'_> {
 }
 
 /// A word with times and frame from a window's beginning.
-fn from_start(placed: &PlacedWord, first: usize, start: Seconds) -> PlacedWord {
+pub(super) fn from_start(placed: &PlacedWord, first: usize, start: Seconds) -> PlacedWord {
     let mut placed = placed.clone();
     (placed.word.start, placed.word.end) = (placed.word.start - start, placed.word.end - start);
     placed.starts.iter_mut().for_each(|token| *token = *token - start);
@@ -344,7 +344,7 @@ fn name(events: &mut [Event], segment: &Segment) {
     }
 }
 
-fn about(kind: EventKind, amount: usize, placed: &PlacedWord) -> Event {
+pub(super) fn about(kind: EventKind, amount: usize, placed: &PlacedWord) -> Event {
     Event::new(kind, amount as u64).about(&placed.word.text, placed.word.start)
 }
 

@@ -8,8 +8,8 @@ use crate::text::{PlacedWord, Rule, TextStream, Word};
 
 /// The text streams, by their rows.
 pub(super) struct Texts<'a> {
-    rule: Rule,
-    streams: Vec<(usize, TextStream<'a>)>,
+    pub rule: Rule,
+    pub streams: Vec<(usize, TextStream<'a>)>,
 }
 
 /// Rows of text, and what became of the words.

@@ -7,19 +7,18 @@
 //! example     -    -    -    -     -    -    -    -     the whole row, or nothing
 //! ```
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::text::draws::{Draws, Purpose, hit};
 use crate::text::{PlacedWord, Rule, TextRow, TextStream};
 use crate::token::ABSENT;
 use crate::units::{FrameRate, Seconds};
 
 /// What is done to the text of examples, drawn for each one by itself.
 ///
-/// The draw depends on the seed and the example's id alone: it is the same on every machine, in any order and on any
-/// number of threads. Give each epoch a seed of its own where its draws are to differ.
+/// The draw depends on the seed, the epoch and the example's id alone: it is the same on every machine, in any order and
+/// on any number of threads.
 ///
 /// # Examples
 /// ```
@@ -97,7 +96,7 @@ pub struct Drawn {
     /// Added to the times of words before they are placed; positive: the text comes later.
     pub shift: Seconds,
     drop: Option<TextDrop>,
-    source: Source,
+    draws: Draws,
 }
 
 /// What was done to a row of text, to be kept with the example.
@@ -105,28 +104,45 @@ pub struct Drawn {
 pub struct Augmented {
     /// Of the [`Augment`].
     pub seed: u64,
+    /// The epoch that it was drawn for.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub epoch: u64,
     /// Seconds by which the text was moved; positive: later.
     pub shift: Seconds,
     /// Positions of the row that held text or pads and are absent now.
     pub dropped: u64,
 }
 
+fn is_first(epoch: &u64) -> bool {
+    *epoch == 0
+}
+
 impl Augment {
     /// Draws for the example of an id: the same for the same id, always.
     ///
     /// # Errors
-    /// `Invalid` if a probability is not from 0 to 1, or a range has its least above its most.
+    /// As [`check`](Self::check).
     pub fn draw(&self, example: &str) -> Result<Drawn> {
-        self.check()?;
-        let source = Source { seed: self.seed, example: hash(example) };
-        let shift = match self.shift {
-            Some(range) => range.draw(&mut source.numbers(Purpose::Shift))?,
-            None => Seconds::ZERO,
-        };
-        Ok(Drawn { shift, drop: self.drop, source })
+        self.draw_in(0, example)
     }
 
-    fn check(&self) -> Result<()> {
+    /// Draws for the example of an id in an epoch: the same for the same two, always. Epoch 0 has the draws of
+    /// [`draw`](Self::draw).
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn draw_in(&self, epoch: u64, example: &str) -> Result<Drawn> {
+        self.check()?;
+        let draws = Draws::new(self.seed, epoch, example);
+        let shift = self.shift.map_or(Ok(Seconds::ZERO), |range| range.draw(draws))?;
+        Ok(Drawn { shift, drop: self.drop, draws })
+    }
+
+    /// Checks the choices.
+    ///
+    /// # Errors
+    /// `Invalid` if a probability is not from 0 to 1, or a range has its least above its most.
+    pub fn check(&self) -> Result<()> {
         if let Some(TextDrop { probability, .. }) = self.drop
             && !(0.0..=1.0).contains(&probability)
         {
@@ -142,10 +158,10 @@ impl Augment {
 }
 
 impl ShiftRange {
-    fn draw(self, numbers: &mut ChaCha8Rng) -> Result<Seconds> {
+    fn draw(self, draws: Draws) -> Result<Seconds> {
         let milliseconds = FrameRate::new(1000, 1)?;
         let choices = milliseconds.floor(self.most - self.least) as u128 + 1;
-        let choice = (u128::from(numbers.next_u64()) * choices) >> 64;
+        let choice = draws.choice(Purpose::Shift, choices);
         Ok(self.least + milliseconds.start_of(choice as usize))
     }
 }
@@ -162,10 +178,11 @@ impl Drawn {
     /// # Shapes
     /// `row` is `[time]`, undelayed.
     pub fn apply(&self, row: &mut [i32], text: &TextStream) -> Augmented {
-        let mut done = Augmented { seed: self.source.seed, shift: self.shift, dropped: 0 };
+        let Draws { seed, epoch, .. } = self.draws;
+        let mut done = Augmented { seed, epoch, shift: self.shift, dropped: 0 };
         let Some(TextDrop { probability, unit }) = self.drop else { return done };
-        let whole = hit(&mut self.source.numbers(Purpose::Example), probability);
-        let mut numbers = self.source.numbers(Purpose::Row(&text.stream.name));
+        let whole = hit(&mut self.draws.numbers(Purpose::Example), probability);
+        let mut numbers = self.draws.numbers(Purpose::Row(&text.stream.name));
         for id in row {
             // A number for each position, whatever it holds: a word does not change what becomes of the others.
             let by_itself = hit(&mut numbers, probability);
@@ -199,47 +216,6 @@ impl Drawn {
     }
 }
 
-/// Where an example's random numbers come from.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Source {
-    seed: u64,
-    example: u64,
-}
-
-/// What numbers are drawn for: one drawing does not change another.
-enum Purpose<'a> {
-    Shift,
-    Example,
-    /// The row of the stream of this name.
-    Row(&'a str),
-}
-
-impl Source {
-    fn numbers(self, purpose: Purpose) -> ChaCha8Rng {
-        let [kind, name] = match purpose {
-            Purpose::Shift => [0, 0],
-            Purpose::Example => [1, 0],
-            Purpose::Row(name) => [2, hash(name)],
-        };
-        let mut key = [0; 32];
-        for (bytes, part) in key.chunks_exact_mut(8).zip([self.seed, self.example, kind, name]) {
-            bytes.copy_from_slice(&part.to_le_bytes());
-        }
-        ChaCha8Rng::from_seed(key)
-    }
-}
-
-/// True with a probability from 0, which is never, to 1, which is always.
-fn hit(numbers: &mut ChaCha8Rng, probability: f64) -> bool {
-    // 53 bits, as many as a double holds: from 0 to just below 1.
-    ((numbers.next_u64() >> 11) as f64) < probability * (1u64 << 53) as f64
-}
-
-/// FNV-1a of 64 bits: the standard library's hash may change from one version to the next.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -247,6 +223,7 @@ mod tests {
     use super::*;
     use crate::stream::{Kind, Layout, Stream};
     use crate::text::Word;
+    use crate::text::draws::hash;
 
     fn seconds(text: &str) -> Seconds {
         text.parse().unwrap()
@@ -391,8 +368,24 @@ mod tests {
         assert_eq!(serde_json::to_string(&augment).unwrap(), json);
         assert_eq!(serde_json::from_str::<Augment>("{}").unwrap(), Augment::default());
         assert!(serde_json::from_str::<Augment>(r#"{"dorp": null}"#).is_err());
-        let done = Augmented { seed: 9, shift: seconds("-0.25"), dropped: 3 };
+        let done = Augmented { seed: 9, epoch: 0, shift: seconds("-0.25"), dropped: 3 };
         assert_eq!(serde_json::to_string(&done).unwrap(), r#"{"seed":9,"shift":-0.25,"dropped":3}"#);
+        let later = serde_json::to_string(&Augmented { epoch: 2, ..done }).unwrap();
+        assert_eq!(later, r#"{"seed":9,"epoch":2,"shift":-0.25,"dropped":3}"#);
+    }
+
+    #[test]
+    fn epochs_have_draws_of_their_own_and_the_first_is_the_plain_one() {
+        let augment = dropping(0.5, Unit::Position, 7);
+        let row = |epoch| {
+            let (stream, mut row) = (stream("text"), vec![3; 64]);
+            let done = augment.draw_in(epoch, "a.wav").unwrap().apply(&mut row, &text(&stream));
+            assert_eq!((done.seed, done.epoch), (7, epoch));
+            row
+        };
+        assert_eq!(row(0), applied(augment, "a.wav", vec![3; 64]).0);
+        let rows: std::collections::BTreeSet<_> = (0..20).map(row).collect();
+        assert_eq!((rows.len(), row(u64::MAX)), (20, row(u64::MAX)));
     }
 
     fn rows() -> impl Strategy<Value = Vec<i32>> {

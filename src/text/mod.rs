@@ -3,6 +3,7 @@
 //! A [`Rule`] gives words their ids and places them in a [`TextRow`]; [`words_from_row`] is the way back.
 
 mod augment;
+mod draws;
 mod interleave;
 mod jmoshi;
 mod kyutai;
