@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -217,6 +218,75 @@ fn windows_count_each_word_once_and_sides_of_the_split_make_the_whole() {
     }
     let units = |silence: &str| prepared.json(&["--unit-silence", silence])["all"]["units"]["count"].as_u64().unwrap();
     assert!(units("0") > units("0.2") && units("0.2") > units("3"));
+}
+
+#[test]
+fn figures_of_the_codes_are_those_of_the_segments() {
+    let prepared = Prepared::new(&[]);
+    let found = prepared.json(&[]);
+    let dataset = Dataset::open(&prepared.dataset).unwrap();
+    let segments: Vec<_> = dataset.segments().map(Result::unwrap).collect();
+    let streams = found["streams"].as_array().unwrap();
+    assert_eq!(streams.len(), dataset.layout().streams().len());
+    for (k, stream) in streams.iter().enumerate() {
+        let rows: Vec<Vec<i32>> = segments.iter().map(|segment| segment.codes.0.row(k).to_vec()).collect();
+        let count = |pairs: &mut dyn Iterator<Item = (i32, i32)>| {
+            let mut counts = BTreeMap::new();
+            pairs.filter(|(a, b)| *a >= 0 && *b >= 0).for_each(|pair| *counts.entry(pair).or_insert(0.0) += 1.0);
+            counts
+        };
+        let bits = |counts: &BTreeMap<(i32, i32), f64>| {
+            let all: f64 = counts.values().sum();
+            let of = |a: i32| counts.range((a, 0)..(a + 1, 0)).map(|(_, n)| n).sum::<f64>();
+            counts.iter().map(|((a, _), n)| -n / all * (n / of(*a)).log2()).sum::<f64>()
+        };
+        let codes = count(&mut rows.iter().flatten().map(|&code| (0, code)));
+        let pairs = count(&mut rows.iter().flat_map(|row| row.windows(2).map(|pair| (pair[0], pair[1]))));
+        let near = |field: &str, expected: f64| {
+            let value = stream[field].as_f64().unwrap_or(0.0);
+            assert!((value - expected).abs() < 1e-9 * expected.max(1.0), "{field} of stream {k}: {value}, {expected}");
+        };
+        near("used", codes.len() as f64);
+        near("tokens", codes.values().sum());
+        near("entropy_bits", bits(&codes));
+        near("pair_entropy_bits", bits(&pairs));
+        near("pairs", pairs.values().sum());
+        near("repeats", pairs.iter().filter(|((a, b), _)| a == b).map(|(_, n)| n).sum());
+        near("pairs_sample", 1.0);
+    }
+    assert_eq!(streams[0]["pad_share"], found["text"][0]["pad_share"]);
+    let (train, valid) = (&found["splits"]["train"], &found["splits"]["valid"]);
+    assert_eq!([train, valid].map(|side| side["segments"]["count"].as_u64()), [Some(4), Some(1)]);
+    assert_eq!([train, valid].map(|side| side["hours"].as_f64()), [Some(51.2 / 3600.0), Some(2.8 / 3600.0)]);
+    assert_eq!((&train["frames"]["sum"], &valid["frames"]["histogram"]), (&json!(640), &json!([[32, 1]])));
+}
+
+#[test]
+fn stuck_and_dead_codes_are_told_by_what_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let silence = (0..3 * 24_000).map(|_| 0.0).collect();
+    roundelay::io::write_wav(&folder.path().join("a.wav"), 24_000, &[silence]).unwrap();
+    fs::write(folder.path().join("a.json"), r#"{"alignments": []}"#).unwrap();
+    let prepared = Prepared::of(folder, &json!({"path": "a.wav"}).to_string(), &[]);
+    let stream = |more: &[&str]| prepared.json(more)["streams"][1].clone();
+    let found = stream(&[]);
+    assert_eq!((&found["stuck"], &found["used"], &found["entropy_bits"]), (&json!(1), &json!(1), &json!(0.0)));
+    let cardinality = found["cardinality"].as_u64().unwrap();
+    assert_eq!(found["dead"], json!(cardinality - 1));
+    assert_eq!((&found["longest_run"]["segment"], &found["longest_run"]["frames"]), (&json!("a.wav"), &json!(38)));
+    assert_eq!(stream(&["--stuck", "3.1"])["stuck"], 0);
+    let table = succeeds(&["stats", path(&prepared.dataset)]);
+    assert!(table.contains("for 3.04 s in \"a.wav\" from frame 0 on"), "{table}");
+    assert!(
+        table.lines().any(|line| line
+            .split_whitespace()
+            .eq(["train", "1", "0.00", "38", "3.00", "s", "3.00", "s", "3.00", "s"])),
+        "{table}"
+    );
+    let wrong = fails(1, &["stats", path(&prepared.dataset), "--stuck", "0"]);
+    assert!(wrong.contains("length of a run that is stuck is 0, expected more than 0 s"), "{wrong}");
+    let wrong = fails(1, &["stats", path(&prepared.dataset), "--dead-share", "2"]);
+    assert!(wrong.contains("share below which a code is dead is 2, expected a number from 0 to 1"), "{wrong}");
 }
 
 #[test]

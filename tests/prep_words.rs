@@ -69,7 +69,11 @@ impl Corpus {
 
     fn prep(&self, options: &PrepOptions) -> roundelay::Result<DatasetInfo> {
         let lines: Vec<_> = self.names.iter().map(|name| json!({"path": format!("{name}.wav")}).to_string()).collect();
-        fs::write(self.at("data.jsonl"), lines.join("\n")).unwrap();
+        self.prep_lines(&lines.join("\n"), options)
+    }
+
+    fn prep_lines(&self, manifest: &str, options: &PrepOptions) -> roundelay::Result<DatasetInfo> {
+        fs::write(self.at("data.jsonl"), manifest).unwrap();
         let out = self.at("out");
         if out.exists() {
             fs::remove_dir_all(&out).unwrap();
@@ -277,6 +281,34 @@ fn speakers_of_another_layout_are_refused() {
     options.speakers = Speakers::new("A").with("user", "B");
     let error = Corpus::codes(2).prep(&options).unwrap_err().to_string();
     assert_eq!(error, "speaker with a label is \"user\", expected one of the layout's other speakers: \"other\"");
+}
+
+#[test]
+fn a_recording_may_have_labels_of_its_own() {
+    let words = |main: &str, other: &str| json!({"alignments": [["yes", [0.2, 0.4], main], ["no", [0.24, 0.5], other], ["hm", [1.0, 1.1], "C"]]});
+    let mut corpus = Corpus::codes(2).file("a.json", words("A", "B")).file("b.json", words("Tom", "Ann"));
+    corpus.add_codes("b", 2);
+    let mut options = from_codes(layout(&["main", "other"], &["main", "other"]));
+    options.speakers = Speakers::new("A").with("other", "B");
+    let own = r#""main_speaker":"Tom","speakers":{"other":"Ann"}"#;
+    let manifest = |own: &str| format!("{{\"path\":\"a.wav\"}}\n{{\"path\":\"b.wav\",{own}}}");
+    assert_eq!(corpus.prep_lines(&manifest(own), &options).unwrap().counts.rejects, 0, "{}", corpus.rejects());
+    let segments: Vec<_> = Dataset::open(&corpus.at("out")).unwrap().segments().map(Result::unwrap).collect();
+    let [a, b] = &segments[..] else { panic!("{} segments", segments.len()) };
+    assert!(row(a, 0) == row(b, 0) && row(a, 1) == row(b, 1) && row(a, 0) != row(a, 1));
+    let frames = |segment: &Segment| segment.words.iter().map(|word| word.frame).collect::<Vec<_>>();
+    assert_eq!((frames(a), frames(b)), (vec![Some(2), Some(3), None], vec![Some(2), Some(3), None]));
+    assert_eq!((&*a.meta, &*b.meta), ("{}", &*format!("{{{own}}}")), "what readers must know");
+
+    for (own, expected) in [
+        (r#""main_speaker":"B""#, r#"label of the speaker other is \"B\", expected a label that no other speaker has"#),
+        (r#""speakers":{"user":"Ann"}"#, r#"speaker with a label is \"user\""#),
+        (r#""main_speaker":1"#, "main_speaker is 1, expected the label of the main speaker, a string"),
+        (r#""speakers":["Ann"]"#, r#"speakers is [\"Ann\"], expected labels of the layout's other speakers, as "#),
+    ] {
+        assert_eq!(corpus.prep_lines(&manifest(own), &options).unwrap().counts.rejects, 1);
+        assert!(corpus.rejects().contains(expected), "{own}: {}", corpus.rejects());
+    }
 }
 
 const RTTM: &str = "SPEAKER a 1 0.10 0.40 <NA> <NA> A <NA> <NA>\nSPEAKER a 1 0.45 0.20 <NA> <NA> B <NA> <NA>\n";

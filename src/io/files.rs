@@ -49,6 +49,11 @@ impl Sealed {
         Ok(Sealed { file, path: path.to_owned(), hash: Sha256::new(), bytes: 0 })
     }
 
+    /// The SHA-256 of what was written so far, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hex(self.hash.clone())
+    }
+
     /// Gives the file its name once its bytes are on the disk.
     pub fn seal(self) -> Result<Seal> {
         let failed = |e| Error::io("write the file", e).in_file(self.path.display());
@@ -133,12 +138,17 @@ pub fn remove_leftovers(folder: &Path) -> Result<usize> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
+        if name.to_str().is_some_and(is_leftover) {
             std::fs::remove_file(entry.path()).map_err(failed)?;
             removed += 1;
         }
     }
     Ok(removed)
+}
+
+/// Whether a file of this name is a temporary one.
+pub(crate) fn is_leftover(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
 }
 
 /// Opens a file for reading; a folder is refused here, where the message can still say so.
@@ -158,8 +168,10 @@ pub(crate) fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
 
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, what: &str, limit: u64) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let read = open(path)?.take(limit + 1).read_to_end(&mut bytes);
+    let file = open(path)?;
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut bytes = Vec::with_capacity(size.min(limit) as usize);
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
     read.map_err(|e| Error::io(format!("read the {what}"), e).in_file(path.display()))?;
     if bytes.len() as u64 > limit {
         return Err(Error::over_limit(format!("size of the {what}"), "larger", format!("{limit} bytes"))
@@ -176,6 +188,12 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 /// The SHA-256 of bytes.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
+}
+
+/// 96 bits of a hash, in 12 bytes: for sets of names that may be many millions.
+pub(crate) fn short_hash(name: &str) -> [u32; 3] {
+    let hash = sha256(name.as_bytes());
+    [0, 4, 8].map(|at| u32::from_le_bytes(*hash[at..].first_chunk().expect("32 bytes hold 12")))
 }
 
 fn hex(hash: Sha256) -> String {

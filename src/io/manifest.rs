@@ -3,6 +3,7 @@
 //! ```text
 //! {"path": "a.wav", "duration": 12.3}
 //! {"path": "b.wav", "duration": 7.12, "split": "valid", "room": "kitchen"}      room goes to `meta`
+//! {"path": "c.wav", "main_speaker": "A", "speakers": {"other": "B"}}             labels of this recording's own
 //! ```
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,10 +17,14 @@ use serde_json::value::RawValue;
 use super::files;
 use crate::batch::Split;
 use crate::error::{Error, Result};
+use crate::pipeline::Speakers;
 use crate::units::Seconds;
 
 /// Bytes of one line, so that a file without line ends is not read into memory whole.
 const MAX_LINE: u64 = 1 << 20;
+
+/// Recordings that there is room for from the start, in 2 MiB: a table that grows is there twice for a while.
+const SEEN: usize = 100_000;
 
 /// One recording of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +37,21 @@ pub struct ManifestEntry {
     pub duration: Option<Seconds>,
     /// The side of the split, where the manifest chooses it.
     pub split: Option<Split>,
-    /// All other keys, sorted, as a JSON object; the values as they were written.
+    /// The main speaker's label, where it is this recording's own; also in `meta`.
+    pub main_speaker: Option<String>,
+    /// Labels of the layout's other speakers, where they are this recording's own; also in `meta`.
+    pub speakers: Option<BTreeMap<String, String>>,
+    /// All keys but path, duration and split, sorted, as a JSON object; the values as they were written.
     pub meta: String,
+}
+
+impl ManifestEntry {
+    /// Who is who in this recording: its own labels, and otherwise those that hold for all.
+    pub fn speakers(&self, all: &Speakers) -> Speakers {
+        let others = self.speakers.as_ref().unwrap_or(all.others());
+        let main = Speakers::new(self.main_speaker.as_deref().unwrap_or(all.main()));
+        others.iter().fold(main, |speakers, (speaker, label)| speakers.with(speaker, label))
+    }
 }
 
 /// Reads a manifest line by line.
@@ -44,8 +62,8 @@ pub struct Manifest {
     path: PathBuf,
     lines: BufReader<File>,
     line: usize,
-    /// Where each path came first, by hash: the paths of millions of recordings would fill the memory.
-    seen: HashMap<u128, usize>,
+    /// Where each path came first, by 96 bits of a hash: 16 bytes a recording, as there may be millions.
+    seen: HashMap<[u32; 3], u32>,
     done: bool,
 }
 
@@ -63,7 +81,8 @@ impl Manifest {
             );
         }
         let lines = BufReader::new(file);
-        Ok(Manifest { path: path.to_owned(), lines, line: 0, seen: HashMap::new(), done: false })
+        let seen = HashMap::with_capacity(SEEN);
+        Ok(Manifest { path: path.to_owned(), lines, line: 0, seen, done: false })
     }
 
     /// The file that an entry's path means: relative to the manifest's folder.
@@ -95,15 +114,18 @@ impl Manifest {
         let path = path(keys.remove("path").as_deref())?;
         let duration = duration(keys.remove("duration").as_deref())?;
         let split = split(keys.remove("split").as_deref())?;
+        // These stay in `meta`: whoever makes rows of text anew must know them.
+        let main_speaker = label(keys.get("main_speaker").map(AsRef::as_ref))?;
+        let speakers = labels(keys.get("speakers").map(AsRef::as_ref))?;
         let meta = serde_json::to_string(&keys).map_err(malformed)?;
         self.check_new(&path)?;
-        Ok(ManifestEntry { line: self.line, path, duration, split, meta })
+        Ok(ManifestEntry { line: self.line, path, duration, split, main_speaker, speakers, meta })
     }
 
     fn check_new(&mut self, path: &str) -> Result<()> {
-        let hash = u128::from_le_bytes(*files::sha256(path.as_bytes()).first_chunk().expect("32 bytes hold 16"));
-        match *self.seen.entry(hash).or_insert(self.line) {
-            first if first == self.line => Ok(()),
+        let line = u32::try_from(self.line).map_err(|_| Error::over_limit("number of lines", self.line, u32::MAX))?;
+        match *self.seen.entry(files::short_hash(path)).or_insert(line) {
+            first if first == line => Ok(()),
             first => Err(Error::invalid("path", format!("{path:?} again"), format!("it once, as on line {first}"))),
         }
     }
@@ -153,6 +175,19 @@ fn duration(value: Option<&RawValue>) -> Result<Option<Seconds>> {
 fn split(value: Option<&RawValue>) -> Result<Option<Split>> {
     let Some(value) = value else { return Ok(None) };
     serde_json::from_str(value.get()).map_err(|_| Error::invalid("split", abridged(value), "\"train\" or \"valid\""))
+}
+
+fn label(value: Option<&RawValue>) -> Result<Option<String>> {
+    let Some(value) = value else { return Ok(None) };
+    let bad = |_| Error::invalid("main_speaker", abridged(value), "the label of the main speaker, a string");
+    serde_json::from_str(value.get()).map_err(bad)
+}
+
+fn labels(value: Option<&RawValue>) -> Result<Option<BTreeMap<String, String>>> {
+    let Some(value) = value else { return Ok(None) };
+    let bad =
+        |_| Error::invalid("speakers", abridged(value), "labels of the layout's other speakers, as {\"other\": \"B\"}");
+    serde_json::from_str(value.get()).map_err(bad)
 }
 
 fn abridged(value: &RawValue) -> String {
@@ -217,6 +252,8 @@ mod tests {
             path: "../a.wav".into(),
             duration: Some("2.32".parse().unwrap()),
             split: None,
+            main_speaker: None,
+            speakers: None,
             meta: "{}".into(),
         };
         let second = ManifestEntry {
@@ -224,6 +261,8 @@ mod tests {
             path: "b".into(),
             duration: None,
             split: Some(Split::Valid),
+            main_speaker: None,
+            speakers: None,
             meta: r#"{"a":{"k": [1]},"z":1.50}"#.into(),
         };
         assert_eq!(entries, [Ok(first), Ok(second)]);

@@ -1,13 +1,16 @@
 //! What is in a grid or a dataset, for people to look at.
 
+mod aligned;
 mod conversation;
 mod drawing;
 mod picture;
 #[cfg(feature = "io")]
 mod summary;
+mod tokens;
 
 pub use conversation::{Conversation, InRow, Lengths, SpeakerStatistics, Statistics, TextStatistics};
 pub use drawing::Drawing;
 pub use picture::{Cell, Picture, Row};
 #[cfg(feature = "io")]
 pub use summary::Summary;
+pub use tokens::{FrameLengths, LongestRun, SplitStatistics, StreamStatistics, TokenCounts, TokenStatistics};

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use roundelay::codec::{Builtin, Codec};
-use roundelay::text::{JmoshiRule, KyutaiRule, Rule, Tokenizer, TurnMarkers};
-use roundelay::{Error, Layout, Result};
+use roundelay::text::{Augment, JmoshiRule, KyutaiRule, Rule, ShiftRange, TextDrop, Tokenizer, TurnMarkers};
+use roundelay::{Error, Layout, Result, Seconds};
 
 use crate::failure::Failure;
 
@@ -89,6 +89,44 @@ impl RuleArgs {
 fn turn_markers(tokenizer: Option<&Tokenizer>) -> Result<TurnMarkers> {
     let markers = tokenizer.and_then(|t| Some(TurnMarkers { bos: t.bos()?, eos: t.eos()? }));
     markers.ok_or_else(|| Error::unsupported("turn markers", "the tokenizer has no pieces for begin and end"))
+}
+
+/// Text that is dropped or moved on purpose.
+#[derive(Args)]
+pub struct AugmentArgs {
+    /// Leave text out with this probability: its cells become absent
+    #[arg(long, value_name = "P")]
+    drop_text: Option<f64>,
+    /// What is left out or kept as one
+    #[arg(long, value_enum, value_name = "UNIT", default_value_t = Unit::Example, requires = "drop_text")]
+    drop_unit: Unit,
+    /// Move the text by up to so many seconds, earlier or later
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    shift_text: Option<Seconds>,
+}
+
+#[derive(ValueEnum, Clone, Copy)]
+enum Unit {
+    /// The whole row
+    Example,
+    /// Each token of a word by itself; pads stay
+    Lexical,
+    /// Every position by itself
+    Position,
+}
+
+impl AugmentArgs {
+    /// What is to be done to the text, if anything.
+    pub fn augment(&self, seed: u64) -> Option<Augment> {
+        let unit = match self.drop_unit {
+            Unit::Example => roundelay::text::Unit::Example,
+            Unit::Lexical => roundelay::text::Unit::Lexical,
+            Unit::Position => roundelay::text::Unit::Position,
+        };
+        let drop = self.drop_text.map(|probability| TextDrop { probability, unit });
+        let shift = self.shift_text.map(|most| ShiftRange { least: Seconds::ZERO - most, most });
+        (drop.is_some() || shift.is_some()).then_some(Augment { drop, shift, seed })
+    }
 }
 
 /// A layout by a preset's name, or from a file: a layout, or Kyutai's `config.json`.

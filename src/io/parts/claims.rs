@@ -11,11 +11,11 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-use super::{GROUP_SIZE, MAX_SEGMENT_SIZE, MAX_WORDS, thrift};
+use super::{MAX_GROUP_SIZE, MAX_SEGMENT_SIZE, MAX_WORDS, thrift};
 use crate::error::{Error, Result};
 
 /// The emptiest row counts as one of the writer's tokens.
-const MAX_ROWS: u64 = GROUP_SIZE as u64;
+const MAX_ROWS: u64 = MAX_GROUP_SIZE as u64;
 
 /// Bytes that the values and levels of a row group take in memory: what the writer keeps to.
 pub(super) const MAX_GROUP_BYTES: u64 = 3 << 29;
@@ -24,7 +24,7 @@ pub(super) const BYTES_PER_TOKEN: u64 = 150;
 /// Dictionaries end at a mebibyte; of strings of one letter that are 8 in memory, and more for the other columns.
 const DICTIONARIES: u64 = 17 << 23;
 /// A full group and the largest segment after it: tokens of 8 bytes, and words.
-const WRITTEN: u64 = BYTES_PER_TOKEN * (GROUP_SIZE + MAX_WORDS) as u64 + 8 * MAX_SEGMENT_SIZE as u64 + DICTIONARIES;
+const WRITTEN: u64 = BYTES_PER_TOKEN * (MAX_GROUP_SIZE + MAX_WORDS) as u64 + 8 * MAX_SEGMENT_SIZE as u64 + DICTIONARIES;
 const _: () = assert!(WRITTEN <= MAX_GROUP_BYTES, "what is written can be read");
 
 /// Snappy makes 64 bytes of 3, and no more.
@@ -50,6 +50,10 @@ pub(super) fn check_ranges(metadata: &ParquetMetaData, size: u64) -> Result<()> 
             return Err(Error::over_limit("number of rows of a row group", group.num_rows(), MAX_ROWS));
         }
         for column in group.columns() {
+            if column.compressed_size() > MAX_GROUP_BYTES as i64 {
+                let what = format!("size of column {}", column.column_path());
+                return Err(Error::over_limit(what, column.compressed_size(), MAX_GROUP_BYTES));
+            }
             if !within(column, size) {
                 return Err(Error::malformed(
                     "part",
@@ -69,21 +73,18 @@ fn within(column: &ColumnChunkMetaData, size: u64) -> bool {
 }
 
 /// Levels and values that the pages of a column chunk claim, each page no larger than it can become.
-pub(super) fn values_of(file: &File, column: &ColumnChunkMetaData) -> Result<u64> {
-    let (start, mut left) = column.byte_range();
-    let mut bytes = BufReader::new(file);
-    bytes.seek(SeekFrom::Start(start)).map_err(refused)?;
+pub(super) fn values_of(mut bytes: &[u8], column: &ColumnChunkMetaData) -> Result<u64> {
     let past_end = || Error::malformed("part", format!("a page of column {} ends after it", column.column_path()));
     let mut values = 0;
-    while left > 0 {
+    while !bytes.is_empty() {
+        let left = bytes.len() as u64;
         let page = thrift::page_header(&mut bytes, left)?;
         let most = page.packed * MAX_EXPANSION;
         if page.unpacked > most {
             let what = format!("size of a page of column {}", column.column_path());
             return Err(Error::over_limit(what, page.unpacked, format!("{most}, out of {} bytes", page.packed)));
         }
-        left = left.checked_sub(page.length + page.packed).ok_or_else(past_end)?;
-        bytes.seek_relative(page.packed as i64).map_err(refused)?;
+        bytes = bytes.get(page.packed as usize..).ok_or_else(past_end)?;
         values += page.values;
     }
     Ok(values)

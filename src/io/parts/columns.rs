@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 
 /// The values of one column of a row group, with levels unless the column is flat and never null.
 #[derive(Debug)]
-pub(super) struct Column<V> {
+pub(in crate::io) struct Column<V> {
     pub values: Vec<V>,
     pub def: Vec<i16>,
     pub rep: Vec<i16>,
@@ -66,60 +66,45 @@ impl<V> Column<V> {
     }
 }
 
-impl<V: Clone> Column<V> {
+impl<V> Column<V> {
     /// The next row's value of a flat column.
-    pub fn next(&mut self) -> Result<V> {
-        let value = self.values.get(self.at.1).ok_or_else(too_few)?.clone();
+    pub fn next(&mut self) -> Result<&V> {
+        let value = self.values.get(self.at.1).ok_or_else(too_few)?;
         self.at.1 += 1;
         Ok(value)
     }
 
-    /// The next row's list.
-    pub fn next_list(&mut self, max_def: i16) -> Result<Vec<Option<V>>> {
+    /// The next row's list whose elements are never null.
+    pub fn next_list(&mut self) -> Result<&[V]> {
+        let (levels, start) = (self.row()?, self.at.1);
+        let (def, rep) = (&self.def[levels.clone()], &self.rep[levels]);
+        let count = if def[0] == 0 { 0 } else { def.len() };
+        // A list without elements has one level, too.
+        if def.len() != count.max(1)
+            || def.iter().any(|&def| def != i16::from(count > 0))
+            || rep[1..].iter().any(|&rep| rep != 1)
+        {
+            return Err(disorder());
+        }
+        self.at.1 += count;
+        self.values.get(start..self.at.1).ok_or_else(too_few)
+    }
+
+    /// The next row's list whose elements may be null.
+    pub fn next_sparse_list(&mut self) -> Result<Vec<Option<V>>>
+    where
+        V: Copy,
+    {
         let levels = self.row()?;
         if self.def[levels.start] == 0 {
             return if levels.len() == 1 { Ok(Vec::new()) } else { Err(disorder()) };
         }
-        let mut list = Vec::with_capacity(levels.len());
-        for i in levels.clone() {
-            if self.rep[i] > 1 {
-                return Err(disorder());
-            }
-            list.push(match self.def[i] {
-                def if def == max_def => Some(self.next()?),
-                def if def == max_def - 1 && def > 0 => None,
-                _ => return Err(disorder()),
-            });
-        }
-        Ok(list)
-    }
-
-    /// The next row's list whose elements are never null.
-    pub fn next_full_list(&mut self) -> Result<Vec<V>> {
-        self.next_list(1)?.into_iter().map(|value| value.ok_or_else(disorder)).collect()
-    }
-
-    /// The next row's list of lists, as all its values and the length of each list.
-    pub fn next_lists(&mut self) -> Result<(Vec<V>, Vec<usize>)> {
-        let levels = self.row()?;
-        if self.def[levels.start] == 0 {
-            return if levels.len() == 1 { Ok((Vec::new(), Vec::new())) } else { Err(disorder()) };
-        }
-        let (mut values, mut lengths) = (Vec::with_capacity(levels.len()), Vec::new());
-        for i in levels {
-            let (def, rep) = (self.def[i], self.rep[i]);
-            if rep < 2 {
-                lengths.push(0);
-            }
-            match (def, rep, lengths.last_mut()) {
-                (2, 0..=1, Some(length)) => *length += 1,
-                (2, 2, Some(length)) if *length > 0 => *length += 1,
-                (1, 0..=1, _) => continue,
-                _ => return Err(disorder()),
-            }
-            values.push(self.next()?);
-        }
-        Ok((values, lengths))
+        let mut element = |i| match (self.def[i], self.rep[i]) {
+            (2, 0..=1) => self.next().map(|value| Some(*value)),
+            (1, 0..=1) => Ok(None),
+            _ => Err(disorder()),
+        };
+        levels.map(&mut element).collect()
     }
 
     /// The levels of the next row: from a repetition level of 0 to the next one.
@@ -152,22 +137,32 @@ mod tests {
         column.push_lists([vec![5, 6], vec![]]);
         column.push_lists(Vec::<Vec<i32>>::new());
         assert_eq!((&column.def[..], &column.rep[..]), (&[2, 2, 1, 0][..], &[0, 2, 1, 0][..]));
-        assert_eq!(column.next_lists().unwrap(), (vec![5, 6], vec![2, 0]));
-        assert_eq!(column.next_lists().unwrap(), (vec![], vec![]));
-        assert!(column.next_lists().is_err());
+    }
+
+    #[test]
+    fn lists_come_back() {
+        let (mut full, mut sparse) = (Column::default(), Column::default());
+        full.push_list([Some(5), Some(6)], 1);
+        full.push_list([], 1);
+        assert_eq!(full.next_list().unwrap(), [5, 6]);
+        assert_eq!(full.next_list().unwrap(), [0; 0]);
+        sparse.push_list([None, Some(6)], 2);
+        sparse.push_list([], 2);
+        assert_eq!(
+            (sparse.next_sparse_list().unwrap(), sparse.next_sparse_list().unwrap()),
+            (vec![None, Some(6)], vec![])
+        );
+        assert!(full.next_list().is_err() && sparse.next_sparse_list().is_err());
     }
 
     #[test]
     fn levels_that_do_not_nest_are_errors() {
         let column =
             |def: &[i16], rep: &[i16]| Column { def: def.into(), rep: rep.into(), values: vec![1; 9], at: (0, 0) };
-        for (def, rep) in
-            [(&[1, 2][..], &[0, 2][..]), (&[0, 2], &[0, 1]), (&[3], &[0]), (&[2], &[1]), (&[2, 2], &[0, 3])]
-        {
-            assert!(column(def, rep).next_lists().is_err(), "{def:?} {rep:?}");
+        for (def, rep) in [(&[0, 1][..], &[0, 1][..]), (&[1, 1], &[0, 2]), (&[3], &[0]), (&[], &[]), (&[1], &[1])] {
+            assert!(column(def, rep).next_list().is_err(), "{def:?} {rep:?}");
+            assert!(column(def, rep).next_sparse_list().is_err(), "{def:?} {rep:?}");
         }
-        for (def, rep) in [(&[0, 1][..], &[0, 1][..]), (&[1, 1], &[0, 2]), (&[2], &[0]), (&[], &[])] {
-            assert!(column(def, rep).next_full_list().is_err(), "{def:?} {rep:?}");
-        }
+        assert!(column(&[1; 10], &[&[0][..], &[1; 9]].concat()).next_list().is_err());
     }
 }

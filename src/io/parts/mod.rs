@@ -9,9 +9,14 @@
 //! Written and read through Parquet's column interface, without Arrow: two levels of nesting by hand are little code,
 //! and Arrow quadruples the build. The specification is docs/format.md.
 
+mod chunk;
 mod claims;
 mod columns;
 mod group;
+mod integers;
+mod levels;
+mod lists;
+mod pages;
 mod reader;
 mod thrift;
 mod writer;
@@ -24,21 +29,31 @@ use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::{SchemaDescriptor, TypePtr};
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
 use crate::stream::Layout;
 
+pub(super) use chunk::read_at;
+pub(super) use columns::Column;
+pub(super) use group::{grid, put, text};
+pub(super) use lists::{Depth, Lists};
+pub(super) use pages::Columns;
 pub use reader::PartReader;
-pub(super) use reader::check_version;
+pub(super) use reader::{check_version, read_metadata};
 pub use writer::PartWriter;
 
 /// Version of the dataset format that is written, and the newest that is read.
 pub const FORMAT_VERSION: u32 = 1;
 
+const DOING: &str = "read the part";
+
 const FORMAT_KEY: &str = "roundelay.format";
 const LAYOUT_KEY: &str = "roundelay.layout";
 
-/// A row group is written once it holds this many tokens (and bytes of text).
-const GROUP_SIZE: usize = 4 << 20;
+/// A row group is written once it holds this many tokens (and bytes of text): what is decoded to find one segment.
+pub(super) const GROUP_SIZE: usize = 256 << 10;
+/// The same, at most.
+const MAX_GROUP_SIZE: usize = 4 << 20;
 /// What one segment may hold; a row group is then at most both together.
 const MAX_SEGMENT_SIZE: usize = 64 << 20;
 /// Words and regions of one segment, which take much more memory than tokens: four days of speech without a pause.
@@ -57,6 +72,24 @@ pub struct PartSummary {
     pub bytes: u64,
     /// SHA-256 of the file, in hexadecimal.
     pub sha256: String,
+}
+
+/// What the small columns say of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub id: String,
+    pub frames: u32,
+    pub split: Split,
+}
+
+/// A file of segments in row groups, which several threads may read at once.
+pub(super) trait RowGroups: Send + Sync {
+    /// Row groups in the file.
+    fn groups(&self) -> usize;
+    /// What is known of each segment of a row group without decoding it.
+    fn heads(&self, group: usize) -> Result<Vec<Head>>;
+    /// The segments of a row group, with their words or without.
+    fn segments(&self, group: usize, words: bool) -> Result<Vec<Segment>>;
 }
 
 fn name_of(path: &Path) -> String {
@@ -140,7 +173,7 @@ fn describe(column: &parquet::schema::types::ColumnDescPtr) -> String {
 }
 
 /// Errors of the Parquet crate: the system's refusals apart from what is wrong in the file.
-fn failed(doing: &str, error: ParquetError) -> Error {
+pub(super) fn failed(doing: &str, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {
             Ok(source) => Error::io(doing, *source),

@@ -10,7 +10,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
 
 use super::group::Group;
-use super::{FORMAT_KEY, FORMAT_VERSION, GROUP_SIZE, LAYOUT_KEY, MAX_SEGMENT_SIZE, MAX_WORDS, PartSummary};
+use super::{
+    FORMAT_KEY, FORMAT_VERSION, GROUP_SIZE, LAYOUT_KEY, MAX_GROUP_SIZE, MAX_SEGMENT_SIZE, MAX_WORDS, PartSummary,
+};
 use super::{code_bits, failed, name_of, schema};
 use crate::batch::Segment;
 use crate::error::{Error, Result};
@@ -68,8 +70,8 @@ impl PartWriter {
         Self::with_group_size(path, layout, GROUP_SIZE)
     }
 
-    /// As [`PartWriter::create`], with row groups of about `tokens`: small ones make single segments quick to find,
-    /// large ones compress better.
+    /// As [`PartWriter::create`], with row groups of about `tokens` and not of 256 Ki, at most of 4 Mi: small ones make
+    /// single segments quick to find, large ones compress better.
     ///
     /// # Errors
     /// `Io`.
@@ -77,7 +79,7 @@ impl PartWriter {
         let schema = schema(code_bits(layout));
         let file = SerializedFileWriter::new(Sealed::create(path)?, schema, Arc::new(properties(layout)))
             .map_err(|e| failed(DOING, e).in_file(path.display()))?;
-        let (group, group_size) = (Group::default(), tokens.min(GROUP_SIZE));
+        let (group, group_size) = (Group::default(), tokens.min(MAX_GROUP_SIZE));
         Ok(PartWriter {
             path: path.to_owned(),
             layout: layout.clone(),
@@ -136,7 +138,10 @@ impl PartWriter {
     /// `Io`; there is then no part.
     pub fn finish(mut self) -> Result<PartSummary> {
         self.flush().map_err(|e| e.in_file(self.path.display()))?;
-        let file = self.file.into_inner().map_err(|e| failed(DOING, e).in_file(self.path.display()))?;
+        // Written before the footer, so that a full disk is still told as such; then only the footer can have no room.
+        self.file.flush().map_err(|e| Error::io(DOING, e).in_file(self.path.display()))?;
+        let file = self.file.into_inner();
+        let file = file.map_err(|e| Error::io(DOING, std::io::Error::other(e)).in_file(self.path.display()))?;
         let seal = file.seal()?;
         Ok(PartSummary {
             name: name_of(&self.path),

@@ -22,6 +22,7 @@ use crate::io::dataset::{
 };
 use crate::io::files::{self, Sealed};
 use crate::io::parts::PartSummary;
+use crate::io::shard::ShardPart;
 use crate::stream::{Kind, Layout};
 use crate::tally::{Event, Tally};
 
@@ -31,14 +32,14 @@ const WORK: &str = ".prep";
 const MAX_JSON: u64 = 1 << 32;
 
 /// A dataset's folder that this run alone writes to.
-pub(super) struct Folder {
+pub(in crate::io) struct Folder {
     path: PathBuf,
     /// Held until the run ends, however it ends: the system lets go of a dead process's locks.
     _lock: File,
 }
 
 /// What is to be done in a folder.
-pub(super) enum Claim {
+pub(in crate::io) enum Claim {
     ToDo(Folder),
     /// The same run was killed just before its last step.
     Done(Box<DatasetInfo>),
@@ -46,7 +47,7 @@ pub(super) enum Claim {
 
 /// All that the dataset's description needs of a part.
 #[derive(Default, Serialize, Deserialize)]
-pub(super) struct PartRecord {
+pub(in crate::io) struct PartRecord {
     /// None if no recording could be used.
     pub part: Option<PartSummary>,
     pub counts: Counts,
@@ -65,8 +66,12 @@ impl PartRecord {
         }
     }
 
-    pub fn add_to(self, info: &mut DatasetInfo) {
+    /// Adds what is known of part `n`.
+    pub fn add_to(self, n: usize, info: &mut DatasetInfo) {
         info.counts = info.counts.clone() + &self.counts;
+        if let Some(shard) = &mut info.shard {
+            shard.parts.push(ShardPart { part: n, events: self.events.len() as u64, counts: self.counts });
+        }
         info.events.merge(&self.events.iter().collect::<Tally>());
         info.parts.extend(self.part);
     }
@@ -84,7 +89,9 @@ impl Folder {
         check_folder(path, &plan_path, plan)?;
         files::remove_leftovers(path)?;
         files::remove_leftovers(&work)?;
-        if path.join(INFO_FILE).exists() {
+        if !plan_path.exists() {
+            remove_empty(path)?;
+        } else if path.join(INFO_FILE).exists() {
             let info = Dataset::open(path)?.info().clone();
             folder.clear()?;
             return Ok(Claim::Done(Box::new(info)));
@@ -100,7 +107,7 @@ impl Folder {
     }
 
     fn record_path(&self, n: usize) -> PathBuf {
-        self.path.join(WORK).join(format!("part-{n:05}.json"))
+        record_path(&self.path, n)
     }
 
     /// The record of a part that is done, if it is and the part is still as it was written.
@@ -115,9 +122,7 @@ impl Folder {
 
     /// The record of a part that is done.
     pub fn record(&self, n: usize) -> Result<PartRecord> {
-        let path = self.record_path(n);
-        let record = serde_json::from_slice(&files::read(&path, "record of a part", MAX_JSON)?);
-        record.map_err(|e| Error::malformed("record of a part", e).in_file(path.display()))
+        record(&self.path, n)
     }
 
     /// Says that part `n` is done.
@@ -126,23 +131,25 @@ impl Folder {
     }
 
     /// Writes the ledger, the rejects and, last, the description that makes the folder a dataset.
-    pub fn finish(self, info: &DatasetInfo) -> Result<()> {
-        self.write_lines(EVENTS_FILE, |record| lines(&record.events))?;
-        self.write_lines(REJECTS_FILE, |record| lines(&record.rejects))?;
+    pub fn finish(self, info: &DatasetInfo, parts: &[usize]) -> Result<()> {
+        let events = |n: &usize| lines(&self.record(*n)?.events);
+        let rejects = |n: &usize| lines(&self.record(*n)?.rejects);
+        self.finish_with(info, &mut parts.iter().map(events), &mut parts.iter().map(rejects))
+    }
+
+    /// As [`finish`](Self::finish), with the lines from elsewhere, a few at a time.
+    pub fn finish_with(&self, info: &DatasetInfo, events: &mut Lines<'_>, rejects: &mut Lines<'_>) -> Result<()> {
+        self.write_lines(EVENTS_FILE, events)?;
+        self.write_lines(REJECTS_FILE, rejects)?;
         files::write_json_atomic(&self.path.join(INFO_FILE), info)?;
         self.clear()
     }
 
-    /// One file from the records of all parts, a part at a time.
-    fn write_lines(&self, name: &str, of: impl Fn(&PartRecord) -> Result<String>) -> Result<()> {
+    fn write_lines(&self, name: &str, lines: &mut Lines<'_>) -> Result<()> {
         let path = self.path.join(name);
         let mut file = Sealed::create(&path)?;
-        for n in 0.. {
-            if !self.record_path(n).exists() {
-                break;
-            }
-            let lines = of(&self.record(n)?)?;
-            file.write_all(lines.as_bytes()).map_err(|e| Error::io("write the file", e).in_file(path.display()))?;
+        for lines in lines {
+            file.write_all(lines?.as_bytes()).map_err(|e| Error::io("write the file", e).in_file(path.display()))?;
         }
         file.seal().map(drop)
     }
@@ -151,11 +158,43 @@ impl Folder {
     fn clear(&self) -> Result<()> {
         let work = self.path.join(WORK);
         let failed = |e| Error::io("remove the run's records", e).in_file(work.display());
-        for n in (0..).take_while(|&n| self.record_path(n).exists()) {
+        for n in recorded(&self.path)? {
             fs::remove_file(self.record_path(n)).map_err(failed)?;
         }
         fs::remove_dir_all(&work).map_err(failed)
     }
+}
+
+/// Text that ends with a line's end, or is empty.
+pub(in crate::io) type Lines<'a> = dyn Iterator<Item = Result<String>> + 'a;
+
+fn record_path(folder: &Path, n: usize) -> PathBuf {
+    folder.join(WORK).join(format!("part-{n:05}.json"))
+}
+
+/// The record of part `n` of an unfinished run.
+pub(in crate::io) fn record(folder: &Path, n: usize) -> Result<PartRecord> {
+    let path = record_path(folder, n);
+    let record = serde_json::from_slice(&files::read(&path, "record of a part", MAX_JSON)?);
+    record.map_err(|e| Error::malformed("record of a part", e).in_file(path.display()))
+}
+
+/// Numbers of the parts of an unfinished run that are done, in order.
+pub(in crate::io) fn recorded(folder: &Path) -> Result<Vec<usize>> {
+    let work = folder.join(WORK);
+    let failed = |e| Error::io("list the run's records", e).in_file(work.display());
+    let number = |name: &str| name.strip_prefix("part-")?.strip_suffix(".json")?.parse::<usize>().ok();
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(&work).map_err(failed)? {
+        parts.extend(entry.map_err(failed)?.file_name().to_str().and_then(number));
+    }
+    parts.sort_unstable();
+    Ok(parts)
+}
+
+/// Whether a run is at work in a folder, or was killed there.
+pub(in crate::io) fn is_unfinished(folder: &Path) -> bool {
+    folder.join(WORK).is_dir()
 }
 
 fn lines<T: Serialize>(values: &[T]) -> Result<String> {
@@ -184,6 +223,7 @@ fn check_folder(path: &Path, plan_path: &Path, plan: &Value) -> Result<()> {
     // A run that was killed before it wrote its plan leaves no more than its own folder.
     let foreign = entries.flatten().any(|entry| entry.file_name() != WORK);
     let found = match (path.join(INFO_FILE).exists(), foreign) {
+        (true, _) if is_empty(path) => return Ok(()),
         (true, _) => "the folder of a finished dataset",
         (false, true) => "a folder with other files",
         (false, false) => return Ok(()),
@@ -192,13 +232,30 @@ fn check_folder(path: &Path, plan_path: &Path, plan: &Value) -> Result<()> {
     Err(Error::invalid("output folder", found, expected).in_file(path.display()))
 }
 
+/// Whether a folder holds a dataset without a segment: what a run leaves of which no recording could be used.
+fn is_empty(path: &Path) -> bool {
+    let info = files::read(&path.join(INFO_FILE), "dataset description", MAX_JSON);
+    let info = info.ok().and_then(|info| serde_json::from_slice::<DatasetInfo>(&info).ok());
+    info.is_some_and(|info| info.counts.segments == 0 && info.parts.is_empty())
+}
+
+/// Removes such a dataset, its description last, so that what a killed removal leaves is still one.
+fn remove_empty(path: &Path) -> Result<()> {
+    for file in [LAYOUT_FILE, EVENTS_FILE, REJECTS_FILE, INFO_FILE].map(|name| path.join(name)) {
+        if file.exists() {
+            fs::remove_file(&file).map_err(|e| Error::io("remove the file", e).in_file(file.display()))?;
+        }
+    }
+    Ok(())
+}
+
 fn check_plan(path: &Path, plan: &Value) -> Result<()> {
     let found: Value = serde_json::from_slice(&files::read(path, "plan of the unfinished run", MAX_JSON)?)
         .map_err(|e| Error::malformed("plan of the unfinished run", e).in_file(path.display()))?;
     if found == *plan {
         return Ok(());
     }
-    let expected = "this same manifest, tool version and options; or another folder";
+    let expected = "the same input, tool version and options; or another folder";
     Err(Error::invalid("unfinished run in the output folder", "another one", expected).in_file(path.display()))
 }
 

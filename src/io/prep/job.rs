@@ -9,8 +9,9 @@ use super::folder::{Folder, PartRecord};
 use super::source::Voices;
 use super::{Entry, PrepOptions, beside};
 use crate::batch::{Segment, Split};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::io::dataset::{Counts, DatasetInfo, Identity, Reject};
+use crate::io::files;
 use crate::io::manifest::ManifestEntry;
 use crate::io::parts::PartWriter;
 use crate::pipeline::{Prepare, Recording};
@@ -20,6 +21,7 @@ use crate::text::{PlacedWord, Tokenizer, Word, tokenize};
 /// What all recordings share.
 pub(super) struct Job<'a> {
     options: &'a PrepOptions,
+    manifest: &'a Path,
     /// The manifest's folder: messages that are written name files from here on, wherever the corpus lies.
     root: &'a Path,
     tokenizer: Option<(Identity, Tokenizer)>,
@@ -30,11 +32,12 @@ pub(super) struct Job<'a> {
 type Prepared = (Vec<Segment>, Vec<Event>);
 
 impl<'a> Job<'a> {
-    pub fn new(options: &'a PrepOptions, root: &'a Path) -> Result<Self> {
+    pub fn new(options: &'a PrepOptions, manifest: &'a Path) -> Result<Self> {
+        let root = manifest.parent().unwrap_or(Path::new(""));
         let prepare = options.prepare()?;
         let pool = ThreadPoolBuilder::new().num_threads(options.jobs).build();
         let pool = pool.map_err(|e| Error::io("start threads", std::io::Error::other(e)))?;
-        Ok(Job { options, root, tokenizer: options.open_tokenizer()?, prepare, pool })
+        Ok(Job { options, manifest, root, tokenizer: options.open_tokenizer()?, prepare, pool })
     }
 
     pub fn info(&self) -> Result<DatasetInfo> {
@@ -45,14 +48,7 @@ impl<'a> Job<'a> {
     }
 
     /// Prepares and writes one part.
-    pub fn part(
-        &self,
-        folder: &Folder,
-        n: usize,
-        entries: &[Entry],
-        before: &Counts,
-        progress: &mut (dyn FnMut(&Counts) + '_),
-    ) -> Result<()> {
+    pub fn part(&self, folder: &Folder, n: usize, entries: &[Entry], progress: &mut dyn FnMut(&Counts)) -> Result<()> {
         let mut record = PartRecord::default();
         let mut writer = PartWriter::create(&folder.part(n), &self.options.layout)?;
         // A few for each thread at a time: enough to keep all busy, and no more sound in memory than that.
@@ -60,9 +56,13 @@ impl<'a> Job<'a> {
             let prepare = || entries.par_iter().map(|entry| self.entry(entry)).collect();
             let prepared: Vec<_> = self.pool.install(prepare);
             for prepared in prepared {
-                self.write(prepared, &mut writer, &mut record)?;
+                self.write(prepared?, &mut writer, &mut record)?;
             }
-            progress(&(before.clone() + &record.counts));
+            progress(&record.counts);
+        }
+        // Where the disk with the corpus is gone, nothing was wrong with the recordings.
+        if record.counts.rejects > 0 {
+            files::open(self.manifest)?;
         }
         // A part without rows is dropped, and its temporary file with it.
         if record.counts.segments > 0 {
@@ -94,21 +94,30 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    fn entry(&self, entry: &Entry) -> std::result::Result<Prepared, Reject> {
-        let (entry, path) = entry.as_ref().map_err(Clone::clone)?;
-        self.recording(entry, path).map_err(|error| Reject {
-            recording: entry.path.clone(),
-            line: entry.line,
-            reason: error.relative_to(self.root).to_string(),
-        })
+    /// What a recording gives. An error is one of the machine, which would hit the next recording as well.
+    fn entry(&self, entry: &Entry) -> Result<std::result::Result<Prepared, Reject>> {
+        let (entry, path) = match entry {
+            Ok(entry) => entry,
+            Err(reject) => return Ok(Err(reject.clone())),
+        };
+        match self.recording(entry, path) {
+            Ok(prepared) => Ok(Ok(prepared)),
+            Err(error) if is_of_machine(&error) => Err(error),
+            Err(error) => Ok(Err(Reject {
+                recording: entry.path.clone(),
+                line: entry.line,
+                reason: error.relative_to(self.root).to_string(),
+            })),
+        }
     }
 
     fn recording(&self, entry: &ManifestEntry, path: &Path) -> Result<Prepared> {
         let layout = &self.options.layout;
         let transcript = beside::transcript(path, self.options, self.tokenizer.is_some())?;
         let words = transcript.words.map(|words| self.tokenize(words)).transpose()?;
+        let speakers = entry.speakers(&self.options.speakers);
         let unheard = self.options.diarised;
-        let voices = unheard.map(|unheard| Voices { recording: path, speakers: &self.options.speakers, unheard });
+        let voices = unheard.map(|unheard| Voices { recording: path, speakers: &speakers, unheard });
         let coded = self.options.codes.codes(path, layout, entry.duration, voices.as_ref())?;
         let recording = Recording {
             path: entry.path.clone(),
@@ -117,12 +126,20 @@ impl<'a> Job<'a> {
             words,
             regions: transcript.regions,
             duration: coded.duration,
-            split: entry.split.unwrap_or(Split::Train),
+            split: entry.split.unwrap_or_else(|| self.split(&entry.path)),
             meta: beside::meta(&entry.meta, transcript.conditions.as_deref())?,
         };
-        let (segments, events) = self.prepare.segments(&recording)?;
+        let prepare = Prepare { speakers: &speakers, ..self.prepare };
+        let (segments, events) = prepare.segments(&recording)?;
         let before = coded.events.into_iter().map(|event| Event { recording: entry.path.clone(), ..event });
         Ok((segments, before.chain(events).collect()))
+    }
+
+    fn split(&self, path: &str) -> Split {
+        match self.options.valid.is_some_and(|valid| valid.holds(path)) {
+            true => Split::Valid,
+            false => Split::Train,
+        }
     }
 
     fn tokenize(&self, words: Vec<Word>) -> Result<Vec<PlacedWord>> {
@@ -130,5 +147,29 @@ impl<'a> Job<'a> {
             Some((_, tokenizer)) => self.options.rule.tokenize(words, tokenizer),
             None => tokenize(words, |_| Ok(Vec::new())),
         }
+    }
+}
+
+/// Whether the system has run out of something, or a server has gone: not the recording's fault.
+fn is_of_machine(error: &Error) -> bool {
+    use std::io::ErrorKind::{NotConnected, OutOfMemory, StaleNetworkFileHandle, TimedOut};
+    let ErrorKind::Io { source, .. } = error.kind() else { return false };
+    // Too many open files, in the system or the process, has no kind of its own.
+    let files = cfg!(unix) && matches!(source.raw_os_error(), Some(23 | 24));
+    files || matches!(source.kind(), NotConnected | OutOfMemory | StaleNetworkFileHandle | TimedOut)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_would_hit_the_next_recording_ends_the_run() {
+        let is_of_machine = |number| is_of_machine(&Error::io("x", std::io::Error::from_raw_os_error(number)));
+        // No memory, too many open files in the system and in the process, a server that is gone.
+        assert!([12, 23, 24].into_iter().all(is_of_machine));
+        assert!(!cfg!(target_os = "linux") || [107, 110, 116].into_iter().all(is_of_machine));
+        // No such file, a bad sector, no permission, a folder.
+        assert!(![2, 5, 13, 21].into_iter().any(is_of_machine));
     }
 }

@@ -6,101 +6,98 @@
 //!              part-00000    part-00001              a part holds a fixed number of them
 //! ```
 //!
-//! What a part holds depends on the manifest and the options alone, not on the number of threads and not on how often
-//! the run was broken off: a run that finds finished parts of the same plan goes on behind them.
+//! What a part holds depends on the manifest and the options alone, not on the number of threads, not on the shard and
+//! not on how often the run was broken off: a run that finds finished parts of the same plan goes on behind them.
 
 mod beside;
-mod folder;
+mod entries;
+pub(super) mod folder;
 mod job;
 mod options;
 mod source;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use self::folder::Folder;
+use self::entries::{Entries, Entry, Survey};
+use self::folder::{Claim, Folder};
 use self::job::Job;
-pub use self::options::PrepOptions;
+pub use self::options::{PrepOptions, ValidShare};
 pub use self::source::CodeSource;
-use super::dataset::{Counts, DatasetInfo, Reject};
+use super::dataset::{Counts, DatasetInfo};
 use super::files;
-use super::manifest::{Manifest, ManifestEntry};
+use super::shard::ShardInfo;
 use crate::error::{Error, Result};
 use crate::stream::Layout;
 
-/// Recordings in a part. Part of the format of an unfinished run: another number gives other parts.
-const PART_RECORDINGS: usize = 256;
+/// How far a run is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrepProgress {
+    /// Sizes so far.
+    pub counts: Counts,
+    /// Lines of the manifest that the run takes, bad ones included.
+    pub lines: u64,
+}
 
-/// Prepares every recording of a manifest into `folder`, and tells the counts so far after each few.
+/// Prepares every recording of a manifest, or those of a shard, into `folder`, and tells the progress after each few.
 ///
 /// A recording that cannot be used is a line in `rejects.jsonl` and the run goes on.
 ///
 /// # Errors
-/// `Invalid` if the folder holds anything but an unfinished run of the same manifest and options, or if options do not
-/// fit together; `Io` if the manifest cannot be read or the dataset not be written.
+/// `Invalid` if the folder holds anything but an unfinished run of the same manifest and options, or a dataset without
+/// a segment, or if options do not fit together; `Io` if the manifest cannot be read any more, the system has run out of
+/// something, or the dataset cannot be written: the same call then goes on where it stopped.
 pub fn prep(
     manifest: &Path,
     folder: &Path,
     options: &PrepOptions,
-    progress: &mut dyn FnMut(&Counts),
+    progress: &mut dyn FnMut(&PrepProgress),
 ) -> Result<DatasetInfo> {
-    let root = manifest.parent().unwrap_or(Path::new(""));
-    let job = Job::new(options, root)?;
+    let job = Job::new(options, manifest)?;
+    let survey = Survey::read(manifest, options)?;
+    let parts = survey.parts(options.shard);
+    let sha256 = files::sha256_of_file(manifest)?;
     let mut info = job.info()?;
-    let mut lines = Manifest::open(manifest)?;
-    let mut entries = next_entries(&mut lines, root)?;
-    if entries.is_empty() {
-        return Err(Error::invalid("number of recordings in the manifest", 0, "at least 1"));
-    }
-    let plan = Plan { manifest: files::sha256_of_file(manifest)?, layout: &options.layout, info: &info };
+    info.shard = options.shard.map(|shard| ShardInfo { shard, manifest: sha256.clone(), parts: Vec::new() });
+    let plan = Plan { manifest: &sha256, layout: &options.layout, info: &info };
     let plan = serde_json::to_value(plan).map_err(|e| Error::malformed("plan", e))?;
     let folder = match Folder::claim(folder, &plan, &options.layout)? {
-        folder::Claim::ToDo(folder) => folder,
-        folder::Claim::Done(info) => return Ok(*info),
+        Claim::ToDo(folder) => folder,
+        Claim::Done(info) => return Ok(*info),
     };
-    for n in 0.. {
-        if entries.is_empty() {
-            break;
+    let lines = survey.lines(&parts);
+    let mut tell = |counts: Counts| progress(&PrepProgress { counts, lines });
+    for (n, entries) in Entries::open(manifest, options)?.enumerate() {
+        let entries = entries?;
+        if parts.binary_search(&n).is_err() {
+            continue;
         }
         if folder.finished(n)?.is_none() {
-            job.part(&folder, n, &entries, &info.counts, progress)?;
+            job.part(&folder, n, &entries, &mut |counts| tell(info.counts.clone() + counts))?;
         }
         // Taken from the disk in either case, so that a resumed run adds up the very same numbers.
-        folder.record(n)?.add_to(&mut info);
-        progress(&info.counts);
-        entries = next_entries(&mut lines, root)?;
+        folder.record(n)?.add_to(n, &mut info);
+        tell(info.counts.clone());
     }
-    folder.finish(&info)?;
+    check_same(manifest, &sha256)?;
+    folder.finish(&info, &parts)?;
     Ok(info)
 }
 
 /// What an unfinished run must share with the one that goes on.
 #[derive(serde::Serialize)]
 struct Plan<'a> {
-    manifest: String,
+    manifest: &'a str,
     layout: &'a Layout,
     info: &'a DatasetInfo,
 }
 
-/// A recording that could not be used, by its place in the manifest, or its entry with the file it means.
-type Entry = std::result::Result<(ManifestEntry, PathBuf), Reject>;
-
-/// Entries of the next part. Bad lines are rejects; only a failing disk ends the run.
-fn next_entries(manifest: &mut Manifest, root: &Path) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    while entries.len() < PART_RECORDINGS {
-        match manifest.next() {
-            None => break,
-            Some(Ok(entry)) => {
-                let path = manifest.locate(&entry.path);
-                entries.push(Ok((entry, path)));
-            }
-            Some(Err(error)) if matches!(error.kind(), crate::ErrorKind::Io { .. }) => return Err(error),
-            Some(Err(error)) => entries.push(Err(Reject {
-                recording: String::new(),
-                line: error.position().line.unwrap_or(0),
-                reason: error.relative_to(root).to_string(),
-            })),
+/// It is read more than once.
+fn check_same(manifest: &Path, sha256: &str) -> Result<()> {
+    match files::sha256_of_file(manifest)? == sha256 {
+        true => Ok(()),
+        false => {
+            Err(Error::invalid("manifest", "another one than at the start", "no change while it is being prepared")
+                .in_file(manifest.display()))
         }
     }
-    Ok(entries)
 }

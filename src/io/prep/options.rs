@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::source::CodeSource;
 use crate::error::{Error, Result};
 use crate::io::dataset::Identity;
-use crate::io::{WordsFormat, files};
+use crate::io::{Shard, WordsFormat, files};
 use crate::pipeline::{Prepare, Speakers, Unheard, check_codebooks};
 use crate::stream::{Kind, Layout};
 use crate::text::{Rule, Tokenizer};
@@ -16,6 +16,9 @@ use crate::window::{Border, Window};
 
 /// Bytes of a tokenizer; the largest published are a few million.
 const MAX_TOKENIZER: u64 = 1 << 28;
+
+/// Recordings in a part, unless another number is asked for.
+const PART_RECORDINGS: usize = 256;
 
 /// How to prepare.
 pub struct PrepOptions {
@@ -43,8 +46,49 @@ pub struct PrepOptions {
     /// Tells the speakers of a recording of one channel apart by the segments in the `.rttm` file beside it, and what
     /// their streams hold where they are not heard. If none, such a channel is the first speaker's.
     pub diarised: Option<Unheard>,
+    /// What share of the recordings is held out, of those for which the manifest does not say it; none if not given.
+    pub valid: Option<ValidShare>,
+    /// Recordings in a part; a part also ends after 8 hours by the manifest.
+    pub part_recordings: usize,
+    /// Only these parts of the manifest; all if none.
+    pub shard: Option<Shard>,
     /// Threads; has no effect on what is written.
     pub jobs: usize,
+}
+
+/// Which recordings are held out: a draw for each that depends on the seed and its path alone, so that order, shards
+/// and other recordings do not matter.
+///
+/// # Examples
+/// ```
+/// use roundelay::io::ValidShare;
+/// let valid = ValidShare { share: 0.1, seed: 0 };
+/// let held_out = (0..10_000).filter(|n| valid.holds(&format!("{n}.wav"))).count();
+/// assert_eq!(held_out, 988);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct ValidShare {
+    /// The share, 0 to 1.
+    pub share: f64,
+    /// Another seed gives another choice.
+    pub seed: u64,
+}
+
+impl ValidShare {
+    /// Whether a recording is held out, by its path in the manifest.
+    pub fn holds(&self, path: &str) -> bool {
+        let hash = files::sha256(&[&self.seed.to_le_bytes(), path.as_bytes()].concat());
+        let draw = u64::from_le_bytes(*hash.first_chunk().expect("32 bytes hold 8"));
+        // 53 bits are what a double holds: 0 to just below 1, evenly.
+        ((draw >> 11) as f64) < self.share * (1u64 << 53) as f64
+    }
+
+    fn check(&self) -> Result<()> {
+        match (0.0..=1.0).contains(&self.share) {
+            true => Ok(()),
+            false => Err(Error::invalid("share of recordings held out", self.share, "0 to 1")),
+        }
+    }
 }
 
 impl PrepOptions {
@@ -62,6 +106,9 @@ impl PrepOptions {
             words_suffix: None,
             words_format: None,
             diarised: None,
+            valid: None,
+            part_recordings: PART_RECORDINGS,
+            shard: None,
             jobs: 1,
         }
     }
@@ -71,6 +118,10 @@ impl PrepOptions {
         let PrepOptions { layout, rule, speakers, border, .. } = self;
         let prepare = Prepare { layout, rule: *rule, speakers, window: self.windows()?, border: *border };
         prepare.check()?;
+        self.valid.map_or(Ok(()), |valid| valid.check())?;
+        if self.part_recordings == 0 {
+            return Err(Error::invalid("recordings in a part", 0, "at least 1"));
+        }
         match &self.codes {
             CodeSource::Codec(_) => self.check_codec()?,
             CodeSource::Files { .. } => self.check_files()?,
@@ -150,6 +201,8 @@ impl PrepOptions {
             "words_suffix": self.words_suffix,
             "words_format": self.words_format.map(WordsFormat::name),
             "diarised": self.diarised,
+            "valid": self.valid,
+            "part_recordings": self.part_recordings,
         });
         Ok(options.as_object().cloned().unwrap_or_default())
     }

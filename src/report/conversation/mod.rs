@@ -5,7 +5,7 @@
 //!                          └ merge: any order, any grouping
 //! ```
 
-mod spread;
+pub(super) mod spread;
 mod statistics;
 mod table;
 mod talk;
@@ -21,7 +21,7 @@ use crate::text::PlacedWord;
 use crate::units::Seconds;
 
 use spread::Spread;
-use statistics::share;
+pub(super) use statistics::share;
 pub use statistics::{InRow, Lengths, SpeakerStatistics, Statistics, TextStatistics};
 use voice::Voice;
 

@@ -17,7 +17,7 @@ const PRECISION: u32 = 11;
 
 /// Whole numbers, counted by size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Bins(BTreeMap<u64, u64>);
+pub struct Bins(BTreeMap<u64, u64>);
 
 impl Bins {
     pub fn add(&mut self, value: u64) {
@@ -42,6 +42,16 @@ impl Bins {
             seen += count;
             (seen >= middle).then_some(edge)
         })
+    }
+
+    /// Values by doubling: 0, 1, from 2 on, from 4 on, and so on: where each class begins, and its number. Classes without
+    /// values are left out.
+    pub fn classes(&self) -> Vec<(u64, u64)> {
+        let mut classes = BTreeMap::new();
+        for (&edge, count) in &self.0 {
+            *classes.entry(edge.checked_ilog2().map_or(0, |power| 1 << power)).or_default() += count;
+        }
+        classes.into_iter().collect()
     }
 }
 
@@ -147,6 +157,13 @@ mod tests {
         let classes = [("0", 1), ("0.125", 1), ("0.25", 1), ("0.5", 1), ("4", 1)];
         assert_eq!(spread.histogram(), classes.map(|(from, count)| (seconds(from), count)));
         assert_eq!(milliseconds(&[7, 5]).median(), Some(seconds("0.005")), "of two in the middle the shorter one");
+    }
+
+    #[test]
+    fn classes_double() {
+        let mut bins = Bins::default();
+        [0, 1, 2, 3, 4, 5000, 4096, 8191].into_iter().for_each(|value| bins.add(value));
+        assert_eq!(bins.classes(), [(0, 1), (1, 1), (2, 2), (4, 1), (4096, 3)]);
     }
 
     #[test]

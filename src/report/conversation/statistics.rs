@@ -120,7 +120,7 @@ pub struct Lengths {
 }
 
 impl Lengths {
-    pub(super) fn of(spread: &Spread) -> Self {
+    pub(in crate::report) fn of(spread: &Spread) -> Self {
         Lengths {
             count: spread.count(),
             seconds: spread.total(),
@@ -133,6 +133,6 @@ impl Lengths {
 }
 
 /// A part of a whole that is not 0.
-pub(super) fn share(part: f64, whole: f64) -> Option<f64> {
+pub(in crate::report) fn share(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }

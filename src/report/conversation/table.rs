@@ -9,8 +9,8 @@
 use std::fmt;
 
 use super::statistics::{Lengths, SpeakerStatistics, Statistics, TextStatistics};
+use crate::report::aligned::{percent, seconds, write_aligned};
 use crate::tally::{EventKind, Tally};
-use crate::units::Seconds;
 
 /// Speakers that have a column.
 const COLUMNS: usize = 6;
@@ -140,27 +140,6 @@ fn event_table(events: &Tally) -> Vec<Vec<String>> {
     };
     let head = ["events of the whole dataset", "number", "together"].map(str::to_owned).to_vec();
     [head].into_iter().chain(EVENTS.map(line)).collect()
-}
-
-/// Lines of cells: the first column to the left, the others to the right.
-fn write_aligned(f: &mut fmt::Formatter<'_>, table: &[Vec<String>]) -> fmt::Result {
-    let columns = table.first().map_or(0, Vec::len);
-    let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for line in table {
-        write!(f, "{:<1$}", line[0], widths[0])?;
-        line.iter().zip(&widths).skip(1).try_for_each(|(cell, width)| write!(f, "  {cell:>width$}"))?;
-        writeln!(f)?;
-    }
-    Ok(())
-}
-
-fn seconds(length: Option<Seconds>) -> String {
-    length.map_or("-".to_owned(), |length| format!("{:.2} s", length.to_f64()))
-}
-
-fn percent(share: Option<f64>) -> String {
-    share.map_or("-".to_owned(), |share| format!("{:.1} %", 100.0 * share))
 }
 
 fn number(rate: Option<f64>) -> String {

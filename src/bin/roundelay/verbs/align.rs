@@ -3,16 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use ndarray::Array1;
 use roundelay::io::{WordsFormat, read_words, tensors};
 use roundelay::tally::{Event, EventKind};
-use roundelay::text::{
-    Augment, Augmented, PlacedWord, Rule, ShiftRange, TextDrop, TextRow, TextStream, Tokenizer, Word, tokenize,
-};
-use roundelay::{Error, FrameRate, Kind, Layout, Seconds, Stream};
+use roundelay::text::{Augmented, PlacedWord, Rule, TextRow, TextStream, Tokenizer, Word, tokenize};
+use roundelay::{Error, FrameRate, Kind, Layout, Stream};
 
-use crate::args::{self, RuleArgs};
+use crate::args::{self, AugmentArgs, RuleArgs};
 use crate::failure::{Failure, Outcome};
 
 #[derive(clap::Args)]
@@ -45,36 +42,12 @@ pub struct Args {
     main_speaker: String,
     #[command(flatten)]
     augment: AugmentArgs,
+    /// Of the text's draws; the words file's name is the example's
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
     /// Write the row here as `tokens` (.safetensors) instead of printing it with the events
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
-}
-
-/// Text that is dropped or moved on purpose.
-#[derive(clap::Args)]
-struct AugmentArgs {
-    /// Leave text out with this probability: its cells become absent
-    #[arg(long, value_name = "P")]
-    drop_text: Option<f64>,
-    /// What is left out or kept as one
-    #[arg(long, value_enum, value_name = "UNIT", default_value_t = Unit::Example, requires = "drop_text")]
-    drop_unit: Unit,
-    /// Move the text by up to so many seconds, earlier or later
-    #[arg(long, value_name = "S", allow_negative_numbers = true)]
-    shift_text: Option<Seconds>,
-    /// Of both draws; the words file's name is the example's
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-}
-
-#[derive(ValueEnum, Clone, Copy)]
-enum Unit {
-    /// The whole row
-    Example,
-    /// Each token of a word by itself; pads stay
-    Lexical,
-    /// Every position by itself
-    Position,
 }
 
 /// Longer rows are typing errors, and would be allocated: a month of frames at 12.5 Hz.
@@ -152,7 +125,9 @@ impl Args {
         words: Vec<PlacedWord>,
         text: &TextStream,
     ) -> roundelay::Result<(TextRow, Option<Augmented>)> {
-        let Some(augment) = self.augment.augment() else { return Ok((rule.place(words, text, self.frames)?, None)) };
+        let Some(augment) = self.augment.augment(self.seed) else {
+            return Ok((rule.place(words, text, self.frames)?, None));
+        };
         let drawn = augment.draw(&self.words.file_name().unwrap_or_default().to_string_lossy())?;
         let (row, augmented) = drawn.place(rule, words, text, self.frames)?;
         Ok((row, Some(augmented)))
@@ -163,17 +138,4 @@ fn stream<'a>(layout: &'a Layout, name: &str) -> roundelay::Result<&'a Stream> {
     let names = || layout.streams().iter().map(|stream| stream.name.as_str()).collect::<Vec<_>>().join(", ");
     let found = layout.streams().iter().find(|stream| stream.name == name);
     found.ok_or_else(|| Error::invalid("stream", name, format!("one of {}", names())))
-}
-
-impl AugmentArgs {
-    fn augment(&self) -> Option<Augment> {
-        let unit = match self.drop_unit {
-            Unit::Example => roundelay::text::Unit::Example,
-            Unit::Lexical => roundelay::text::Unit::Lexical,
-            Unit::Position => roundelay::text::Unit::Position,
-        };
-        let drop = self.drop_text.map(|probability| TextDrop { probability, unit });
-        let shift = self.shift_text.map(|most| ShiftRange { least: Seconds::ZERO - most, most });
-        (drop.is_some() || shift.is_some()).then_some(Augment { drop, shift, seed: self.seed })
-    }
 }

@@ -1,15 +1,19 @@
 //! The verbs.
 
 mod align;
+mod batches;
 mod build;
 mod decode;
 mod encode;
+mod export;
 mod inspect;
 mod layouts;
+mod merge;
 mod prep;
 mod show;
 mod stats;
 mod undo;
+mod verify;
 mod weights;
 mod words;
 
@@ -23,8 +27,16 @@ pub enum Verb {
     Prep(prep::Args),
     /// Tells what is in a dataset
     Inspect(inspect::Args),
+    /// Checks that a dataset is whole, and names every defect
+    Verify(verify::Args),
+    /// Joins datasets, or the shards of one
+    Merge(merge::Args),
+    /// Writes a dataset in another form
+    Export(export::Args),
     /// Tells who speaks how much in a dataset, and what its text rows hold
     Stats(stats::Args),
+    /// Tells how a corpus is trained on, or makes one batch of it
+    Batches(batches::Args),
     /// Lists the layouts there are, or prints one
     Layouts(layouts::Args),
     /// Shifts codes by their delays: frames to steps
@@ -50,7 +62,11 @@ impl Verb {
         match self {
             Verb::Prep(args) => args.run(),
             Verb::Inspect(args) => args.run(),
+            Verb::Verify(args) => args.run(),
+            Verb::Merge(args) => args.run(),
+            Verb::Export(args) => args.run(),
             Verb::Stats(args) => args.run(),
+            Verb::Batches(args) => args.run(),
             Verb::Layouts(args) => args.run(),
             Verb::Build(args) => args.run(),
             Verb::Undo(args) => args.run(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use roundelay::codec::Builtin;
-use roundelay::io::{CodeSource, Counts, Manifest, PrepOptions, WordsFormat, prep};
+use roundelay::io::{CodeSource, PrepOptions, PrepProgress, Shard, ValidShare, WordsFormat, prep};
 use roundelay::pipeline::Speakers;
 use roundelay::report::Summary;
 use roundelay::tally::EventKind;
@@ -63,6 +63,18 @@ pub struct Args {
     /// What becomes of words that a window's border cuts
     #[arg(long, value_enum, value_name = "B", default_value_t = Border::Start)]
     border: Border,
+    /// Hold out this share of the recordings, 0 to 1, by path; the manifest's `split` goes before it
+    #[arg(long, value_name = "SHARE")]
+    valid: Option<f64>,
+    /// Another seed holds out others
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "valid")]
+    valid_seed: u64,
+    /// Only share I of N of the manifest, I from 0: for N jobs, whose folders `merge` joins to what one job would write
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Recordings in a part; one also ends after 8 hours by the manifest
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    part_recordings: u32,
     /// Threads; the output does not depend on them [default: one a core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
@@ -124,9 +136,8 @@ fn speaker(text: &str) -> Result<(String, String), String> {
 impl Args {
     pub fn run(self) -> Outcome {
         let options = self.options()?;
-        let total = Manifest::open(&self.manifest)?.count() as u64;
-        let mut progress = Progress::new(total);
-        let info = prep(&self.manifest, &self.output, &options, &mut |counts| progress.show(counts));
+        let mut progress = Progress::new();
+        let info = prep(&self.manifest, &self.output, &options, &mut |now| progress.show(now));
         progress.end();
         let info = info?;
         writeln!(anstream::stdout(), "{}", Summary { info: &info, layout: &options.layout })?;
@@ -143,7 +154,10 @@ impl Args {
         match (counts.recordings, counts.rejects) {
             (_, 0) if mistaken && self.strict => Err(Failure::Incomplete("no word was written".into())),
             (_, 0) => Ok(()),
-            (0, n) => Err(Failure::Incomplete(said(&format!("none of the {n} recordings could be used")))),
+            (0, n) => {
+                let reason = said(&format!("none of the {n} recordings could be used"));
+                Err(Failure::Incomplete(format!("{reason}, and the next run may write to the same folder")))
+            }
             (_, n) if self.strict => Err(Failure::Incomplete(said(&format!("{n} recordings could not be used")))),
             (_, n) => {
                 note(said(&format!("{n} recordings could not be used")));
@@ -202,6 +216,9 @@ impl Args {
             words_suffix: self.words_suffix.clone(),
             words_format: self.words_format,
             diarised: self.diarised.map(Into::into),
+            valid: self.valid.map(|share| ValidShare { share, seed: self.valid_seed }),
+            part_recordings: self.part_recordings as usize,
+            shard: self.shard,
             jobs: self.jobs.map_or_else(cores, usize::from),
         })
     }
@@ -232,34 +249,35 @@ fn note_tokenizer(layout: &Layout, tokenizer: &Tokenizer) {
 /// A bar on a terminal, and a plain line now and then otherwise.
 struct Progress {
     bar: Option<ProgressBar>,
-    total: u64,
     last: Instant,
 }
 
 impl Progress {
     const EVERY: Duration = Duration::from_secs(10);
 
-    fn new(total: u64) -> Self {
+    fn new() -> Self {
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} recordings, {elapsed} of about {duration}, {msg}");
-        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(total));
+        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0));
         if let (Some(bar), Ok(style)) = (&bar, style) {
             bar.set_style(style);
         }
-        Progress { bar, total, last: Instant::now() }
+        Progress { bar, last: Instant::now() }
     }
 
-    fn show(&mut self, counts: &Counts) {
+    fn show(&mut self, now: &PrepProgress) {
+        let PrepProgress { counts, lines } = now;
         let done = counts.recordings + counts.rejects;
         let hours = format!("{:.2} h of sound, {} rejects", counts.seconds.to_f64() / 3600.0, counts.rejects);
         match &self.bar {
             Some(bar) => {
+                bar.set_length(*lines);
                 bar.set_position(done);
                 bar.set_message(hours);
             }
             None if self.last.elapsed() >= Self::EVERY => {
                 self.last = Instant::now();
-                let _ = writeln!(anstream::stderr(), "{done}/{} recordings, {hours}", self.total);
+                let _ = writeln!(anstream::stderr(), "{done}/{lines} recordings, {hours}");
             }
             None => {}
         }

@@ -1,13 +1,15 @@
-//! `stats DIR`: who speaks how much in a dataset, and what that makes of its text
+//! `stats DIR`: how long a dataset is, who speaks how much in it, what that makes of its text, and how its codes are used
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::mpsc;
 
 use clap::ValueEnum;
 use roundelay::Seconds;
-use roundelay::batch;
+use roundelay::batch::{self, Segment};
 use roundelay::io::Dataset;
-use roundelay::report::{Conversation, Statistics};
+use roundelay::report::{Conversation, Statistics, TokenCounts, TokenStatistics};
+use serde::Serialize;
 
 use crate::failure::Outcome;
 
@@ -22,6 +24,12 @@ pub struct Args {
     /// Silence in seconds that a unit of speech may have inside
     #[arg(long, value_name = "S", default_value = "0.2")]
     unit_silence: Seconds,
+    /// Seconds from which on a run of one code counts as stuck
+    #[arg(long, value_name = "S", default_value = "1")]
+    stuck: Seconds,
+    /// Codes that occur less than this share of an even share count as dead
+    #[arg(long, value_name = "P", default_value = "0.01")]
+    dead_share: f64,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -44,35 +52,66 @@ impl Split {
     }
 }
 
+/// Segments that wait to be counted while others are read.
+const AHEAD: usize = 8;
+
+/// All figures, as one object of JSON.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    conversation: Statistics,
+    #[serde(flatten)]
+    tokens: TokenStatistics,
+}
+
+/// What is counted.
+struct Counts {
+    conversation: Conversation,
+    tokens: TokenCounts,
+}
+
 impl Args {
     pub fn run(self) -> Outcome {
-        let statistics = self.count()?;
+        let found = self.count()?;
         let mut out = std::io::stdout().lock();
         if self.json {
-            let json = serde_json::to_string_pretty(&statistics).map_err(std::io::Error::from)?;
+            let json = serde_json::to_string_pretty(&found).map_err(std::io::Error::from)?;
             writeln!(out, "{json}")?;
         } else {
-            writeln!(out, "{statistics}")?;
+            writeln!(out, "{}\n\n{}", found.conversation, found.tokens)?;
         }
         Ok(())
     }
 
     /// Goes through the segments one by one, so that memory does not grow with their number.
-    fn count(&self) -> roundelay::Result<Statistics> {
+    fn count(&self) -> roundelay::Result<Found> {
         let dataset = Dataset::open(&self.folder)?;
-        let mut conversation = Conversation::new(dataset.layout()).with_silence(self.unit_silence)?;
-        if is_by_rule_moshi(&dataset) {
-            conversation = conversation.with_lateness();
+        let mut counts = self.nothing(&dataset)?;
+        std::thread::scope(|scope| {
+            // One thread reads what another counts, in the order of the dataset.
+            let (sender, segments) = mpsc::sync_channel(AHEAD);
+            // Whoever counts may have stopped at an error.
+            scope.spawn(|| dataset.segments().try_for_each(move |segment| sender.send(segment).ok()));
+            segments.into_iter().try_for_each(|segment| self.add(&segment?, &mut counts))
+        })?;
+        let mut conversation = counts.conversation.statistics();
+        conversation.events = Some(dataset.info().events.clone());
+        Ok(Found { conversation, tokens: counts.tokens.statistics() })
+    }
+
+    fn nothing(&self, dataset: &Dataset) -> roundelay::Result<Counts> {
+        let conversation = Conversation::new(dataset.layout()).with_silence(self.unit_silence)?;
+        let tokens = TokenCounts::new(dataset.layout()).with_stuck(self.stuck)?.with_dead_share(self.dead_share)?;
+        let by_moshi = is_by_rule_moshi(dataset);
+        Ok(Counts { conversation: if by_moshi { conversation.with_lateness() } else { conversation }, tokens })
+    }
+
+    fn add(&self, segment: &Segment, counts: &mut Counts) -> roundelay::Result<()> {
+        if self.split.is_some_and(|split| !split.holds(segment.split)) {
+            return Ok(());
         }
-        for segment in dataset.segments() {
-            let segment = segment?;
-            if self.split.is_none_or(|split| split.holds(segment.split)) {
-                conversation.add(&segment)?;
-            }
-        }
-        let mut statistics = conversation.statistics();
-        statistics.events = Some(dataset.info().events.clone());
-        Ok(statistics)
+        counts.conversation.add(segment)?;
+        counts.tokens.add(segment)
     }
 }
 

@@ -26,6 +26,9 @@ pub struct Args {
     shift: ShiftArgs,
     #[command(flatten)]
     policy: PolicyArgs,
+    /// Seed of the frames' draws
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "depth_frames")]
+    seed: u64,
     /// JSON list of `[start, end, weight]` for the one example, in seconds; a segment's own regions apply before them
     #[arg(long, value_name = "FILE")]
     regions: Option<PathBuf>,
@@ -64,9 +67,6 @@ pub struct PolicyArgs {
     /// Chance of each frame to be one in which acoustic codes are learned, 0 to 1
     #[arg(long, value_name = "SHARE")]
     depth_frames: Option<f64>,
-    /// Seed of the frames' draws
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "depth_frames")]
-    seed: u64,
 }
 
 /// A policy by name, or where it is written down.
@@ -98,7 +98,7 @@ enum Normalize {
 }
 
 impl PolicyArgs {
-    pub fn policy(&self) -> Result<Policy, Error> {
+    pub fn policy(&self, seed: u64) -> Result<Policy, Error> {
         let mut policy = match &self.policy {
             PolicyArg::Named(policy) => policy.clone(),
             PolicyArg::File(path) => {
@@ -115,7 +115,7 @@ impl PolicyArgs {
             None => policy.normalize,
         };
         policy.learned_tails |= self.learned_tails;
-        let depth_frames = self.depth_frames.map(|share| DepthFrames { share, seed: self.seed });
+        let depth_frames = self.depth_frames.map(|share| DepthFrames { share, seed });
         policy.depth_frames = depth_frames.or(policy.depth_frames);
         Ok(policy)
     }
@@ -123,7 +123,7 @@ impl PolicyArgs {
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let policy = self.policy.policy()?;
+        let policy = self.policy.policy(self.seed)?;
         let whole = self.input.path.is_dir() && self.input.segment.is_none();
         match &self.output {
             None if !self.sums_up() => Err(Failure::Usage("give -o OUT for the weights, or --summary".into())),
