@@ -56,11 +56,14 @@ pub enum EventKind {
     Unheard,
     /// Tokens of words are the unknown id: no text comes back from them; `amount` is how many.
     Unknown,
+    /// A recording has words, and none for its rows of text: their speakers are others. Where somebody speaks in a row's
+    /// sound, it then says silence; `amount` is how many words.
+    Wordless,
 }
 
 impl EventKind {
     /// Every kind there is.
-    pub const ALL: [EventKind; 19] = [
+    pub const ALL: [EventKind; 20] = [
         EventKind::Cut,
         EventKind::Late,
         EventKind::Empty,
@@ -80,6 +83,7 @@ impl EventKind {
         EventKind::Split,
         EventKind::Unheard,
         EventKind::Unknown,
+        EventKind::Wordless,
     ];
 
     /// The name written to ledgers.
@@ -104,6 +108,7 @@ impl EventKind {
             EventKind::Split => "split",
             EventKind::Unheard => "unheard",
             EventKind::Unknown => "unknown",
+            EventKind::Wordless => "wordless",
         }
     }
 }

@@ -77,7 +77,7 @@ fn rows_are_packed_cropped_and_seen_from_both_sides() {
     let out = corpus.at("batch.safetensors");
     let batches = |more: &[&str]| succeeds(&[&["batches", path(&dataset)][..], more].concat());
     let packed = json(&batches(&["--pack", "30", "--batch", "2", "-o", path(&out)]));
-    assert_eq!(tensor(&out, "input").shape(), [2, 17, 375]);
+    assert_eq!(tensor(&out, "input").shape(), [2, 17, 376]);
     assert!(packed["rows"][0].as_array().unwrap().len() > 2 && packed["padding"].as_f64() < Some(0.2), "{packed}");
 
     let segments = Dataset::open(&dataset).unwrap().info().counts.segments;
@@ -104,7 +104,7 @@ fn what_does_not_fit_is_refused() {
     assert!(refusal(&["--step", "1000", "-o", path(&out)], 1).contains("step is 1000, expected below"));
     let position = json(&succeeds(&["batches", path(&dataset), "--json"]))["position"].to_string();
     let other = refusal(&["--seed", "1", "--position", &position], 1);
-    assert!(other.contains("check seed, pool, pooling, shuffle, crop"), "{other}");
+    assert!(other.contains("check seed, pool (which a cache bounds), pooling, shuffle, crop"), "{other}");
     let rows = refusal(&["--batch", "5", "--world", "3", "--position", &position], 1);
     assert!(rows.contains("16, as where the run stopped, which 3 ranks cannot share evenly"), "{rows}");
     assert!(refusal(&["--position", "{}"], 1).contains("position is ill-formed"));

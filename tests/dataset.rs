@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 use proptest::prelude::*;
-use roundelay::batch::{Segment, Split};
+use roundelay::batch::{Order, OrderOptions, Place, Segment, Source, Split};
 use roundelay::io::{self, Dataset, DatasetInfo, INDEX_FILE, Identity, PartWriter};
 use roundelay::text::{PlacedWord, Word};
 use roundelay::{Frames, Layout, Seconds};
@@ -196,6 +196,14 @@ fn threads_read_one_dataset() {
     }
 }
 
+/// From a position to its batch.
+fn seek(order: &Order, step: u64) -> std::time::Duration {
+    let position = order.position(Place { epoch: 0, step });
+    let start = std::time::Instant::now();
+    order.batch(order.seek(&position).unwrap()).unwrap();
+    start.elapsed()
+}
+
 /// With optimisation it is far under the limit.
 #[test]
 #[ignore = "a million segments take a while to write"]
@@ -230,4 +238,10 @@ fn a_million_segments_open_within_a_fifth_of_a_second() {
         assert_eq!(dataset.index().unwrap().number(&segment.id), Some(n));
     }
     println!("11 segments far apart {:?}", start.elapsed());
+    let index = dataset.index().unwrap();
+    let source = Source { lengths: index.frames().into(), blocks: index.blocks().to_vec(), weight: 1.0 };
+    let order = Order::new(vec![source], OrderOptions::default()).unwrap();
+    let slowest = (0..100).map(|n| seek(&order, n * 619)).max().unwrap();
+    println!("the slowest of 100 seeks {slowest:?}");
+    assert!(slowest.as_millis() < 10, "{slowest:?}");
 }

@@ -222,6 +222,15 @@ fn what_cannot_be_read_is_said() {
     let error = Loader::new(vec![(open(), 1.0)], collate, plain()).unwrap_err().to_string();
     assert!(error.ends_with("layout is another, \"delay-1\", expected that of the collation, \"moshi-7b\""), "{error}");
 
+    let other = tempfile::tempdir().unwrap();
+    write(other.path(), "b", &[5; 3]);
+    let path = other.path().join(io::INFO_FILE);
+    let info = std::fs::read_to_string(&path).unwrap().replace("\"codes\"", "\"mimi\"");
+    std::fs::write(&path, info).unwrap();
+    let unlike = loader(vec![(open(), 1.0), (Dataset::open(other.path()).unwrap(), 1.0)], plain());
+    let error = unlike.unwrap_err().to_string();
+    assert!(error.contains("codec is mimi, expected that of ") && error.ends_with(", codes"), "{error}");
+
     // A part that is damaged after the index was made: its batches are errors, the others come.
     let whole = loader(vec![(open(), 1.0)], LoaderOptions { evaluation: true, split: None, ..plain() });
     let part = folder.path().join(DatasetInfo::part_name(1));
@@ -237,5 +246,6 @@ fn what_cannot_be_read_is_said() {
         results.push(loaded.map(|loaded| loaded.place.step).map_err(|e| e.to_string()));
     }
     assert_eq!(results.iter().filter_map(|r| r.as_ref().ok()).collect::<Vec<_>>(), [&0, &1, &2]);
-    assert!(results[3..].iter().all(|r| r.as_ref().is_err_and(|e| e.contains("part-00001.parquet"))), "{results:?}");
+    let names = |e: &String| e.contains("part-00001.parquet: recording \"a");
+    assert!(results[3..].iter().all(|r| r.as_ref().is_err_and(names)), "{results:?}");
 }

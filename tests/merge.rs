@@ -128,7 +128,6 @@ fn what_does_not_go_together_is_refused_with_both_sides() {
     let refusals = [
         with("window", |options| options.window = Some("2".parse().unwrap())),
         with("border", |options| options.border = Border::Drop),
-        with("parts", |options| options.part_recordings = 7),
         with("suffix", |options| {
             options.codes = roundelay::io::CodeSource::Files { suffix: Some(".safetensors".into()) }
         }),
@@ -141,7 +140,6 @@ fn what_does_not_go_together_is_refused_with_both_sides() {
     let expected = [
         "option window is 2.0, expected that of ",
         "option border is \"drop\", expected that of ",
-        "option part_recordings is 7, expected that of ",
         "codec is codes.safetensors, expected that of ",
         "layout is another, moshi-7b-pretrain, expected that of ",
         "tokenizer is demo_8k_unigram.model with SHA-256 ",

@@ -311,6 +311,16 @@ fn a_recording_may_have_labels_of_its_own() {
     }
 }
 
+#[test]
+fn a_recording_whose_words_are_all_of_others_is_told() {
+    let words = json!({"alignments": [["yes", [0.2, 0.4], "C"], ["no", [0.5, 0.6], "D"]]});
+    let corpus = Corpus::codes(1).file("a.json", words);
+    let info = corpus.prep_lines("{\"path\":\"a.wav\"}", &from_codes(layout(&["main"], &["main"]))).unwrap();
+    assert_eq!(info.counts.segments, 1, "{}", corpus.rejects());
+    let ledger = fs::read_to_string(corpus.at("out").join("events.jsonl")).unwrap();
+    assert!(ledger.contains(r#"{"event":"wordless","recording":"a.wav","amount":2}"#), "{ledger}");
+}
+
 const RTTM: &str = "SPEAKER a 1 0.10 0.40 <NA> <NA> A <NA> <NA>\nSPEAKER a 1 0.45 0.20 <NA> <NA> B <NA> <NA>\n";
 
 #[test]

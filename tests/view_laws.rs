@@ -475,3 +475,44 @@ fn slices_that_are_none_are_refused() {
     let short = Segment { codes: Frames(Array2::zeros((2, 5))), ..segment };
     assert!(options.view(&short, &whole()).unwrap_err().to_string().ends_with("2 streams, expected 5"));
 }
+
+/// One channel, whose speaker says one word.
+fn mono(words: Vec<PlacedWord>) -> Segment {
+    let mut codes = Array2::from_elem((5, 4), -1);
+    codes.slice_mut(s![0, ..]).assign(&ndarray::arr1(&[3, 0, 77, 3]));
+    codes.slice_mut(s![1..3, ..]).fill(5);
+    Segment {
+        id: "a".into(),
+        path: "a".into(),
+        start: Seconds::ZERO,
+        duration: hundredths(32),
+        codes: Frames(codes),
+        words,
+        regions: vec![],
+        split: Split::Train,
+        meta: String::new(),
+    }
+}
+
+#[test]
+fn a_speaker_without_a_channel_says_nothing_that_anybody_knows() {
+    let layout = layout(1, 0, 0);
+    let word = Word::new("no", hundredths(16), hundredths(20), SPEAKERS.main());
+    let segment = mono(vec![PlacedWord { frame: Some(2), ..PlacedWord::new(word, vec![77]) }]);
+    let options = ViewOptions::new(&layout, Rule::Moshi, &SPEAKERS);
+    let swapped = options.view(&segment, &Look { swapped: true, ..Look::default() }).unwrap();
+    let codes = swapped.segment.codes.0;
+    assert!(codes.slice(s![..3, ..]).iter().all(|&code| code == -1), "{codes}");
+    assert!(codes.slice(s![3.., ..]).iter().all(|&code| code == 5), "{codes}");
+}
+
+#[test]
+fn text_whose_words_were_not_kept_is_not_placed_anew() {
+    let layout = layout(1, 0, 0);
+    let options = ViewOptions::new(&layout, Rule::Moshi, &SPEAKERS);
+    let error = options.view(&mono(vec![]), &Look { swapped: true, ..Look::default() }).unwrap_err().to_string();
+    let expected =
+        "recording \"a\": words of the segment is none, expected those of its text, which is to be placed anew";
+    assert_eq!(error, expected);
+    assert!(options.view(&mono(vec![]), &Look::default()).is_ok());
+}

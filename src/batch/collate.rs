@@ -20,6 +20,9 @@ use crate::stream::{Frames, Layout};
 use crate::token::{ABSENT, convert};
 use crate::weights::{Counted, Example, Policy, Reason, Region, Spare, Sums, Weighing};
 
+/// Larger batches are typing errors, and would be allocated: 13 bytes a cell.
+const MOST_CELLS: usize = 1 << 31;
+
 /// What goes into a row: a segment, or as much of it as is wanted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Clip<'a> {
@@ -125,7 +128,7 @@ impl<S: Sequencer> Collate<S> {
     ///
     /// # Errors
     /// `StreamCount`; `Invalid` if a row is longer than the batch, for a region that is none, or for weights without a
-    /// sum; `Unsupported` for a packed row where a sequence begins with codes. Errors name the clip's id. The batch then
+    /// sum; `OverLimit` for more than 2^31 cells; `Unsupported` for a packed row where a sequence begins with codes. Errors name the clip's id. The batch then
     /// holds part of a result.
     pub fn batch<'a, R>(&self, rows: &[R], width: Option<Width>, into: &mut TrainBatch) -> Result<()>
     where
@@ -139,6 +142,10 @@ impl<S: Sequencer> Collate<S> {
             into.rows.push(self.place(row.as_ref())?);
         }
         let steps = self.fitted(width, &into.rows)?;
+        let cells = rows.len().saturating_mul(self.layout.streams().len()).saturating_mul(steps);
+        if cells > MOST_CELLS {
+            return Err(Error::over_limit("cells of the batch", cells, MOST_CELLS));
+        }
         into.reshape((rows.len(), self.layout.streams().len(), steps));
         let weighing = Weighing::new(&self.policy, &self.layout);
         let mut laid = self.write_ids(rows, &weighing, into)?;

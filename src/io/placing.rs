@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(speakers("{\"main_speaker\":\"c\"}").unwrap(), Speakers::new("c").with("other", "b"));
         assert_eq!(speakers("{\"speakers\":{\"other\":\"d\"}}").unwrap(), Speakers::new("a").with("other", "d"));
         let error = speakers("{\"main_speaker\":1}").unwrap_err().to_string();
-        assert!(error.starts_with("x: speakers in the segment's meta is ill-formed"), "{error}");
+        assert!(error.starts_with("recording \"x\": speakers in the segment's meta is ill-formed"), "{error}");
     }
 
     #[test]

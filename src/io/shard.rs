@@ -111,8 +111,10 @@ pub struct ShardPart {
 
 /// The shard of each part: in order, each to the shard with the least so far.
 pub(super) fn deal(loads: impl IntoIterator<Item = f64>, shards: usize) -> Vec<usize> {
-    let mut sums = vec![0.0; shards];
-    let least = |sums: &[f64]| (1..shards).fold(0, |least, i| if sums[i] < sums[least] { i } else { least });
+    let loads: Vec<f64> = loads.into_iter().collect();
+    // Shards beyond the number of parts get none.
+    let mut sums = vec![0.0; shards.min(loads.len())];
+    let least = |sums: &[f64]| (1..sums.len()).fold(0, |least, i| if sums[i] < sums[least] { i } else { least });
     let mut give = |load: f64| {
         let shard = least(&sums);
         sums[shard] += load;

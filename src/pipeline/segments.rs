@@ -126,6 +126,9 @@ impl Prepare<'_> {
         let window = self.window.map_or_else(|| Window::new(frames, frames), Ok)?;
         let words = recording.words.as_deref().unwrap_or_default();
         let texts = Texts::new(self.layout, self.rule, self.speakers, words)?;
+        if !words.is_empty() && !texts.streams.is_empty() && !words.iter().any(|word| texts.writes(word)) {
+            events.push(Event::new(EventKind::Wordless, words.len() as u64));
+        }
         let mut cut = Cut { prepare: self, recording, texts, window, codes, events };
         cut.check_regions()?;
         let segments = match (&recording.words, self.rule.places_whole() || self.border == Border::Split) {

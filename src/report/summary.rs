@@ -15,11 +15,12 @@ pub struct Summary<'a> {
 }
 
 impl Summary<'_> {
-    /// Share of the text row's frames that hold its pad; none without text or frames.
+    /// Share of the text row's frames that hold its pad; none without text or frames, or where nobody counted.
     pub fn pad_share(&self) -> Option<f64> {
         let texts = self.layout.streams().iter().filter(|stream| stream.kind == Kind::Text).count();
         let cells = self.info.counts.frames * texts as u64;
-        (cells > 0).then(|| self.info.counts.text_pads as f64 / cells as f64)
+        // J-Moshi's files do not say, and no text is without a pad.
+        (cells > 0 && self.info.counts.text_pads > 0).then(|| self.info.counts.text_pads as f64 / cells as f64)
     }
 }
 

@@ -49,7 +49,8 @@ pub struct OrderOptions {
     pub shuffle: Shuffle,
     /// Which frames of a segment are one view; whole segments by default.
     pub crop: Crop,
-    /// Whether each view is also seen with main and other speaker swapped; false by default.
+    /// Whether each view is also seen with main and other speaker swapped; false by default. An order does not see who
+    /// speaks: of a recording of one speaker, the other side weighs nothing where its rows are absent.
     pub both_sides: bool,
     /// Several items in a row; one by default.
     pub packing: Option<Packing>,
@@ -90,6 +91,8 @@ impl Default for OrderOptions {
 
 /// Weights above this are refused: places of an epoch are counted in 64 bits.
 const MOST_WEIGHT: f64 = (1 << 20) as f64;
+/// Weights below this are refused but for 0: whoever looks for the next item goes through as many empty epochs.
+const LEAST_WEIGHT: f64 = 1e-6;
 
 impl OrderOptions {
     /// Rows of a global batch.
@@ -114,8 +117,9 @@ impl OrderOptions {
 impl Source {
     /// Checks the weight, and that blocks cover the segments.
     pub(super) fn check(&self) -> Result<()> {
-        if !(0.0..=MOST_WEIGHT).contains(&self.weight) {
-            return Err(Error::invalid("weight of the source", self.weight, format!("0 to {MOST_WEIGHT}")));
+        if self.weight != 0.0 && !(LEAST_WEIGHT..=MOST_WEIGHT).contains(&self.weight) {
+            let expected = format!("0, or {LEAST_WEIGHT} to {MOST_WEIGHT}");
+            return Err(Error::invalid("weight of the source", self.weight, expected));
         }
         let mut covered = 0;
         for block in &self.blocks {

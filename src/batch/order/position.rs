@@ -32,7 +32,7 @@ pub struct Position {
     pub step: u64,
     /// Rows of a global batch.
     pub rows: u64,
-    /// Hash of the sources.
+    /// Hash of the sources: of lengths, blocks and weights, and not of what is in the segments.
     pub corpus: String,
     /// Hash of the options but for batch and world.
     pub options: String,
@@ -82,7 +82,7 @@ impl Plan {
         }
         if position.options != self.options {
             let expected = format!(
-                "{}, as where the run stopped: check seed, pool, pooling, shuffle, crop, sides and packing",
+                "{}, as where the run stopped: check seed, pool (which a cache bounds), pooling, shuffle, crop, sides and packing",
                 position.options
             );
             return Err(Error::invalid("hash of the order's options", &self.options, expected));

@@ -30,7 +30,7 @@ pub(super) fn open(path: &Path, files: &[PathBuf]) -> Result<Dataset> {
         true => (path.parent().unwrap_or(Path::new("")), format!("{}.{INDEX_FILE}", name_of(path)?)),
         false => (path, INDEX_FILE.to_owned()),
     };
-    let mut info = DatasetInfo::new(&layout(), Identity { name: "mimi".to_owned(), sha256: None }, None);
+    let mut info = DatasetInfo::new(&layout(), Identity { name: "unknown".to_owned(), sha256: None }, None);
     info.tool = "nu-dialogue/moshi-finetune".to_owned();
     let mut stamp = Vec::new();
     for file in files {

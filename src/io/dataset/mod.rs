@@ -18,8 +18,6 @@ mod shelf;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use rayon::prelude::*;
-
 use super::files;
 use super::parts::{PartSummary, RowGroups};
 use crate::batch::Segment;
@@ -178,7 +176,7 @@ impl Dataset {
             let part = self.shelf.part(part)?;
             (0..part.groups()).map(|group| part.heads(group)).collect::<Result<_>>()
         };
-        let index = Index::build((0..self.info.parts.len()).into_par_iter().map(heads).collect::<Result<_>>()?)?;
+        let index = Index::build(on_threads(self.info.parts.len(), heads)?)?;
         // A folder that is not ours to write to is no reason to fail.
         _ = files::write_atomic(&self.index_path, &index.to_bytes(&self.stamp));
         Ok(index)
@@ -234,6 +232,24 @@ impl Dataset {
     pub fn segments(&self) -> Segments<'_> {
         Segments { dataset: self, next_part: 0, part: None, segments: Vec::new().into_iter() }
     }
+}
+
+/// Makes numbered things on all cores, in order. Not by rayon: a thread of it that waits takes up others' work, which may
+/// want the very index that is being made.
+fn on_threads<T: Send>(count: usize, make: impl Fn(usize) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    let numbers: Vec<usize> = (0..count).collect();
+    let make = &make;
+    std::thread::scope(|scope| {
+        let work = |numbers: &[usize]| numbers.iter().map(|&number| make(number)).collect::<Result<Vec<T>>>();
+        let share = count.div_ceil(threads).max(1);
+        let shares: Vec<_> = numbers.chunks(share).map(|share| scope.spawn(move || work(share))).collect();
+        let mut made = Vec::with_capacity(count);
+        for share in shares {
+            made.extend(share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(made)
+    })
 }
 
 /// The segments of a [`Dataset`].

@@ -13,9 +13,12 @@ use super::{CODEBOOKS, ID, ROWS, SPEAKERS, layout};
 use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
 use crate::io::files;
-use crate::io::parts::{Columns, Depth, Head, Lists, RowGroups, grid, read_at, read_metadata, text};
+use crate::io::parts::{Columns, Depth, Head, Lists, MAX_GROUP_BYTES, RowGroups, grid, read_at, read_metadata, text};
 use crate::stream::Layout;
 use crate::units::Seconds;
+
+/// What a value takes while its row group is decoded.
+const BYTES_A_VALUE: u64 = 8;
 
 /// Reads the dialogues of a file, `A` as the main speaker: its text and codebooks, and the codebooks of `B`.
 ///
@@ -42,6 +45,7 @@ impl JmoshiReader {
         let metadata = read_metadata(&file)?;
         let (id, [a, b]) = (id_column(&metadata)?, SPEAKERS);
         let speakers = [lists_column(&metadata, a)?, lists_column(&metadata, b)?];
+        check_groups(&metadata, &speakers)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let split = if name.starts_with("valid") { Split::Valid } else { Split::Train };
         Ok(JmoshiReader { path: path.to_owned(), file, metadata, layout: layout(), split, id, speakers })
@@ -77,8 +81,12 @@ impl JmoshiReader {
         self.metadata.row_groups().iter().map(|group| group.num_rows() as u64).sum()
     }
 
-    fn columns(&self, group: usize) -> Columns<'_> {
-        Columns::new(self.metadata.row_group(group), &self.file)
+    fn columns(&self, group: usize) -> Result<Columns<'_>> {
+        let groups = self.metadata.num_row_groups();
+        match group < groups {
+            true => Ok(Columns::new(self.metadata.row_group(group), &self.file)),
+            false => Err(Error::invalid("row group", group, format!("one of its {groups}"))),
+        }
     }
 
     fn ids(&self, columns: &mut Columns<'_>) -> Result<Vec<ByteArray>> {
@@ -90,7 +98,7 @@ impl JmoshiReader {
     }
 
     fn heads_of(&self, group: usize) -> Result<Vec<Head>> {
-        let mut columns = self.columns(group);
+        let mut columns = self.columns(group)?;
         let ids = self.ids(&mut columns)?;
         let (index, depth) = self.speakers[0];
         let mut main = columns.lists(index, depth)?;
@@ -102,7 +110,7 @@ impl JmoshiReader {
     }
 
     fn segments_of(&self, group: usize) -> Result<Vec<Segment>> {
-        let mut columns = self.columns(group);
+        let mut columns = self.columns(group)?;
         let ids = self.ids(&mut columns)?;
         let [mut a, mut b] = [Lists::default(), Lists::default()];
         for (lists, (index, depth)) in [&mut a, &mut b].into_iter().zip(self.speakers) {
@@ -133,6 +141,18 @@ impl JmoshiReader {
             meta: "{}".to_owned(),
         })
     }
+}
+
+/// Refuses row groups that would not fit in memory, as the tool that writes such files makes them of 100,000 dialogues.
+fn check_groups(metadata: &ParquetMetaData, speakers: &[(usize, Depth); 2]) -> Result<()> {
+    for (number, group) in metadata.row_groups().iter().enumerate() {
+        let values: i64 = speakers.iter().map(|&(index, _)| group.column(index).num_values()).sum();
+        if u64::try_from(values).unwrap_or(0).saturating_mul(BYTES_A_VALUE) > MAX_GROUP_BYTES {
+            let detail = "write the file anew in smaller ones, as pq.write_table(table, file, row_group_size=64) does";
+            return Err(Error::unsupported(format!("row group {number} of {values} values"), detail));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a file has a column of dialogues' ids; what else is wrong with it is then said by the reader.

@@ -14,9 +14,9 @@ use serde::Serialize;
 use super::{ROWS, Rows, SPEAKERS, schema};
 use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
-use crate::io::Dataset;
 use crate::io::files::Sealed;
 use crate::io::parts::{Column, GROUP_SIZE, failed, put};
+use crate::io::{Dataset, INFO_FILE};
 use crate::stream::Layout;
 use crate::token::UNGENERATED;
 
@@ -50,6 +50,10 @@ pub struct JmoshiCounts {
 /// already, or a code is yet to be generated; `Io`.
 pub fn export_jmoshi(dataset: &Dataset, folder: &Path) -> Result<JmoshiCounts> {
     let rows = Rows::of(dataset.layout())?;
+    if folder.join(INFO_FILE).exists() {
+        let error = Error::invalid("output folder", "the folder of a dataset", "another");
+        return Err(error.in_file(folder.display()));
+    }
     fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", e).in_file(folder.display()))?;
     let paths = ["train.parquet", "valid.parquet"].map(|name| folder.join(name));
     if let Some(path) = paths.iter().find(|path| path.exists()) {

@@ -19,6 +19,8 @@ pub struct Batches<S> {
 impl<S: Sequencer + Send + Sync + 'static> Loader<S> {
     /// The batches from a step on: of so many epochs, the begun one among them, or without an end.
     ///
+    /// With packing, a number of epochs has all their pools packed first, to know the end.
+    ///
     /// # Errors
     /// As [`Order::items`](crate::batch::Order::items); those of [`Prefetch::new`].
     pub fn batches(&self, from: Place, epochs: Option<u64>, ahead: Ahead) -> Result<Batches<S>> {

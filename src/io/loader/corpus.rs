@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::LoaderOptions;
 use crate::batch::{Item, Segment, Source, Split};
 use crate::error::{Error, Result};
-use crate::io::{Dataset, Index, Placing};
+use crate::io::{Dataset, Identity, Index, Placing};
 use crate::pipeline::{Look, SliceText, Speakers, View, ViewOptions};
 use crate::stream::Layout;
 use crate::text::Rule;
@@ -20,6 +20,9 @@ use crate::window::Border;
 
 /// Bytes of a segment's words and names, beside its codes: about a tenth where people speak.
 const BESIDE_CODES: f64 = 1.25;
+
+/// Where the number of a view begins in an example's: segments and passes stay below it for long.
+const VIEW_BITS: u32 = 44;
 
 #[derive(Debug)]
 pub(super) struct Corpus {
@@ -44,6 +47,9 @@ impl Corpus {
     pub fn new(datasets: Vec<(Dataset, f64)>, layout: &Layout, options: &LoaderOptions) -> Result<Self> {
         let mut corpus = Corpus { shelves: Vec::new(), segments: 0 };
         for (dataset, weight) in datasets {
+            if let Some(first) = corpus.shelves.first() {
+                check_alike(&first.dataset, &dataset).map_err(|e| e.in_file(dataset.folder().display()))?;
+            }
             if dataset.layout() != layout {
                 let found = format!("another, {:?}", dataset.layout().name());
                 let expected = format!("that of the collation, {:?}", layout.name());
@@ -81,12 +87,19 @@ impl Corpus {
         Ok((cache as f64 / 2.0 / bytes.max(1.0)) as usize)
     }
 
-    /// An item's segment, and which example of the corpus it is: they are numbered through all datasets and passes.
+    /// An item's segment, and which example of the corpus it is: segments are numbered through all datasets and passes,
+    /// their views above that.
     pub fn segment(&self, item: Item) -> Result<(Arc<Segment>, u64)> {
         let shelf = &self.shelves[item.source as usize];
         let number = shelf.numbers.as_ref().map_or(item.segment, |numbers| numbers[item.segment as usize]);
         let index = item.pass.wrapping_mul(self.segments).wrapping_add(shelf.first + u64::from(number));
-        Ok((shelf.dataset.get(number as usize)?, index))
+        let index = index.wrapping_add(u64::from(item.view) << VIEW_BITS);
+        let segment = shelf.dataset.get(number as usize);
+        let named = |e: Error| match shelf.dataset.index() {
+            Ok(index) => e.in_recording(index.id(number as usize)),
+            Err(_) => e,
+        };
+        Ok((segment.map_err(named)?, index))
     }
 
     /// Looks at a segment of a dataset.
@@ -124,6 +137,20 @@ fn placing(dataset: &Dataset, options: &LoaderOptions) -> Result<Placing> {
         }
         placing => placing,
     }
+}
+
+/// Ids of two codecs or tokenizers in one batch would mean different things.
+fn check_alike(first: &Dataset, other: &Dataset) -> Result<()> {
+    let (a, b) = (first.info(), other.info());
+    let name = |identity: &Option<Identity>| identity.as_ref().map_or("none".to_owned(), |i| i.name.clone());
+    let expected = |what: &str| format!("that of {}, {what}", first.folder().display());
+    if a.codec != b.codec {
+        return Err(Error::invalid("codec", &b.codec.name, expected(&a.codec.name)));
+    }
+    if a.tokenizer != b.tokenizer {
+        return Err(Error::invalid("tokenizer", name(&b.tokenizer), expected(&name(&a.tokenizer))));
+    }
+    Ok(())
 }
 
 /// Whether rows of text are made of words again; else nobody asks for the words.

@@ -65,7 +65,8 @@ pub struct Loaded {
     pub place: Place,
     /// What was done to each segment of each row, in the order of `batch.rows`.
     pub made: Vec<Vec<Made>>,
-    /// What was left out or moved to make the rows: see [`View::tally`].
+    /// What was left out or moved to make the rows: see [`View::tally`]. Words are in it only where they are read, which is
+    /// where rows of text are made anew.
     pub tally: Tally,
 }
 
@@ -148,11 +149,11 @@ impl<S: Sequencer> Loader<S> {
     /// Datasets with their weights: how often an epoch goes through each.
     ///
     /// # Errors
-    /// `Invalid` if a dataset has another layout than the collation, if nothing is on the side of the split, or for options
+    /// `Invalid` if a dataset has another layout than the collation, or another codec or tokenizer than the first, if nothing is on the side of the split, or for options
     /// that make no sense; `Unsupported` if the speakers of the layout cannot change sides; those of [`Dataset::index`].
     pub fn new(datasets: Vec<(Dataset, f64)>, collate: Collate<S>, mut options: LoaderOptions) -> Result<Self> {
         let rank = options.rank;
-        if rank >= options.order.world {
+        if rank >= options.order.world.max(1) {
             let expected = format!("below {}, the number of ranks", options.order.world);
             return Err(Error::invalid("rank", rank, expected));
         }

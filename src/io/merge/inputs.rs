@@ -36,7 +36,10 @@ impl Input {
             ("codec".to_owned(), said(&a.codec), said(&b.codec)),
             ("tokenizer".to_owned(), tokenizer(a), tokenizer(b)),
         ];
-        let keys: BTreeSet<_> = a.options.keys().chain(b.options.keys()).collect();
+        // Where parts end and who is held out is told by the parts themselves; shards of one run must agree on it.
+        let free = self.shard().is_none() && other.shard().is_none();
+        let told = |key: &&String| !free || !["part_recordings", "valid"].contains(&key.as_str());
+        let keys: BTreeSet<_> = a.options.keys().chain(b.options.keys()).filter(told).collect();
         let option =
             |info: &DatasetInfo, key: &str| info.options.get(key).map_or("none".to_owned(), ToString::to_string);
         pairs.extend(keys.into_iter().map(|key| (format!("option {key}"), option(a, key), option(b, key))));

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 const MAX_ROWS: u64 = MAX_GROUP_SIZE as u64;
 
 /// Bytes that the values and levels of a row group take in memory: what the writer keeps to.
-pub(super) const MAX_GROUP_BYTES: u64 = 3 << 29;
+pub(in crate::io) const MAX_GROUP_BYTES: u64 = 3 << 29;
 /// Bytes for each token that the writer counts: most for an empty row, which is at least two tokens, and empty words.
 pub(super) const BYTES_PER_TOKEN: u64 = 150;
 /// Dictionaries end at a mebibyte; of strings of one letter that are 8 in memory, and more for the other columns.

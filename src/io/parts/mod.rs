@@ -34,6 +34,7 @@ use crate::error::{Error, Result};
 use crate::stream::Layout;
 
 pub(super) use chunk::read_at;
+pub(super) use claims::MAX_GROUP_BYTES;
 pub(super) use columns::Column;
 pub(super) use group::{grid, put, text};
 pub(super) use lists::{Depth, Lists};

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::batch::Segment;
 use crate::error::{Error, Result};
 use crate::io::dataset::{
-    Counts, Dataset, DatasetInfo, EVENTS_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject, verify_part,
+    Counts, Dataset, DatasetInfo, EVENTS_FILE, INDEX_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject, verify_part,
 };
 use crate::io::files::{self, Sealed};
 use crate::io::parts::PartSummary;
@@ -161,7 +161,10 @@ impl Folder {
         for n in recorded(&self.path)? {
             fs::remove_file(self.record_path(n)).map_err(failed)?;
         }
-        fs::remove_dir_all(&work).map_err(failed)
+        for name in ["lock", "plan.json"].map(|name| work.join(name)).iter().filter(|path| path.exists()) {
+            fs::remove_file(name).map_err(failed)?;
+        }
+        fs::remove_dir(&work).map_err(failed)
     }
 }
 
@@ -220,6 +223,10 @@ fn check_folder(path: &Path, plan_path: &Path, plan: &Value) -> Result<()> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(Error::io("open the output folder", e).in_file(path.display())),
     };
+    if path.join(INFO_FILE).exists() {
+        // What a run leaves that was killed in the very last step of clearing.
+        _ = fs::remove_dir(path.join(WORK));
+    }
     // A run that was killed before it wrote its plan leaves no more than its own folder.
     let foreign = entries.flatten().any(|entry| entry.file_name() != WORK);
     let found = match (path.join(INFO_FILE).exists(), foreign) {
@@ -241,7 +248,7 @@ fn is_empty(path: &Path) -> bool {
 
 /// Removes such a dataset, its description last, so that what a killed removal leaves is still one.
 fn remove_empty(path: &Path) -> Result<()> {
-    for file in [LAYOUT_FILE, EVENTS_FILE, REJECTS_FILE, INFO_FILE].map(|name| path.join(name)) {
+    for file in [INDEX_FILE, LAYOUT_FILE, EVENTS_FILE, REJECTS_FILE, INFO_FILE].map(|name| path.join(name)) {
         if file.exists() {
             fs::remove_file(&file).map_err(|e| Error::io("remove the file", e).in_file(file.display()))?;
         }

@@ -53,9 +53,10 @@ pub fn prep(
     progress: &mut dyn FnMut(&PrepProgress),
 ) -> Result<DatasetInfo> {
     let job = Job::new(options, manifest)?;
+    // Before it is read: a line that is added meanwhile makes another manifest of it.
+    let sha256 = files::sha256_of_file(manifest)?;
     let survey = Survey::read(manifest, options)?;
     let parts = survey.parts(options.shard);
-    let sha256 = files::sha256_of_file(manifest)?;
     let mut info = job.info()?;
     info.shard = options.shard.map(|shard| ShardInfo { shard, manifest: sha256.clone(), parts: Vec::new() });
     let plan = Plan { manifest: &sha256, layout: &options.layout, info: &info };

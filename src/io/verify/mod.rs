@@ -68,7 +68,14 @@ pub fn verify(folder: &Path) -> Result<Verified> {
     let finished = folder.join(INFO_FILE).exists();
     match finished {
         true => check.dataset()?,
-        false if folder::is_unfinished(folder) => check.unfinished()?,
+        false if folder::is_unfinished(folder) => {
+            let checked = check.unfinished();
+            // The run has ended meanwhile, and taken its records along.
+            if folder.join(INFO_FILE).exists() {
+                return verify(folder);
+            }
+            checked?;
+        }
         false => {
             Dataset::open(folder)?;
             let detail = format!("verify checks folders with {INFO_FILE}, as prep writes them");
@@ -221,7 +228,11 @@ impl<'a> Check<'a> {
                 };
                 return self.tell(error.in_file(path.display()));
             }
-            Ok(there) => self.expect(&part.name, same("size in bytes", part.bytes, there.len())),
+            Ok(there) if there.len() != part.bytes => {
+                let expected = format!("{}, as in {INFO_FILE}", part.bytes);
+                self.expect(&part.name, Err(Error::invalid("size in bytes", there.len(), expected)));
+            }
+            Ok(_) => {}
         }
         if let Err(error) = verify_part(path, part) {
             self.tell(error);

@@ -145,7 +145,8 @@ impl<'a> ViewOptions<'a> {
     /// before the segment's beginning or past its end belong to its first or last frame.
     ///
     /// Swapped, codes change rows by codebook, and rows of text are made anew: of words if they are known, pads where the
-    /// speaker says nothing. Text that nobody knows stays absent. Rows are made anew too where the text is moved; for a
+    /// speaker says nothing. Text that nobody knows stays absent, and so is that of a speaker who has no channel in the
+    /// segment. Rows are made anew too where the text is moved; for a
     /// slice whose text is cut, that of the whole segment is made and cut. Words from a dataset do not say when each of
     /// their tokens begins: the rule jmoshi then spreads them evenly over the word.
     ///

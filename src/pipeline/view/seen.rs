@@ -15,6 +15,7 @@ use crate::pipeline::texts::{Placed, Texts};
 use crate::stream::{Frames, Stream};
 use crate::tally::{Event, EventKind, Tally};
 use crate::text::{Augmented, Drawn, PlacedWord, TextStream};
+use crate::token::ABSENT;
 use crate::units::Seconds;
 use crate::weights::Region;
 
@@ -71,6 +72,7 @@ impl<'a> Seen<'a> {
     pub fn view(self) -> Result<View> {
         let mut codes = self.codes();
         let (words, mut tally) = self.words(&mut codes)?;
+        self.hush(&mut codes);
         if !self.is_whole() {
             tally.add(&Event::new(EventKind::Skipped, (self.total() - self.frames.len()) as u64));
         }
@@ -125,6 +127,9 @@ impl<'a> Seen<'a> {
     fn words(&self, codes: &mut Array2<i32>) -> Result<(Vec<PlacedWord>, Tally)> {
         let moved = (self.swap.is_some() || self.shift() != Seconds::ZERO) && self.knows_words();
         let own = self.options.text != SliceText::Cut && !self.is_whole();
+        if moved || own {
+            self.check_words()?;
+        }
         if own && self.knows_words() {
             return self.own_row(codes);
         }
@@ -191,6 +196,34 @@ impl<'a> Seen<'a> {
     fn knows_words(&self) -> bool {
         let has_text = |(k, _)| self.segment.codes.0.row(k).iter().any(|&id| id >= 0);
         !self.segment.words.is_empty() || self.options.text_rows().any(has_text)
+    }
+
+    /// Makes the text absent of a speaker who is heard nowhere in the segment, as in a recording of one channel: pads
+    /// would be false silence.
+    fn hush(&self, codes: &mut Array2<i32>) {
+        let Some(swap) = &self.swap else { return };
+        let is_absent = |row: usize| self.segment.codes.0.row(row).iter().all(|&code| code < 0);
+        for (k, text) in self.options.text_rows() {
+            let streams = self.options.layout.streams().iter().zip(&swap.rows);
+            let mut own = streams.filter(|(stream, _)| stream.kind.is_audio() && stream.speaker == text.speaker);
+            if own.all(|(_, &row)| is_absent(row)) {
+                codes.row_mut(k).fill(ABSENT as i32);
+            }
+        }
+    }
+
+    /// Sees that rows made anew of a segment's words do not lose text whose words were not kept.
+    fn check_words(&self) -> Result<()> {
+        let is_text = |(k, stream): (usize, &Stream)| {
+            let silence = |id: i64| id == i64::from(stream.pad) || Some(id) == stream.end_pad.map(i64::from);
+            self.segment.codes.0.row(k).iter().any(|&id| id >= 0 && !silence(id.into()))
+        };
+        match self.segment.words.is_empty() && self.options.text_rows().any(is_text) {
+            true => {
+                Err(Error::invalid("words of the segment", "none", "those of its text, which is to be placed anew"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// The text rows as they are seen from here: with the labels of their speakers, and moved.

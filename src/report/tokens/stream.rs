@@ -28,6 +28,8 @@ const MOST_CODES: u64 = 1 << 23;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct StreamCounts {
     cardinality: u32,
+    /// Of text.
+    pad: Option<u32>,
     /// Pad and end of pad of a row of text, of which runs are silence.
     silent: Vec<u32>,
     frames: u64,
@@ -71,6 +73,7 @@ impl StreamCounts {
         let silent: Vec<_> = pads.filter(|&id| stream.kind == Kind::Text && id < cardinality).collect();
         StreamCounts {
             cardinality,
+            pad: (stream.kind == Kind::Text).then_some(stream.pad),
             pairs: Pairs::new(room, &silent),
             silent,
             frames: 0,
@@ -117,7 +120,7 @@ impl StreamCounts {
         if let Some(usage) = &mut self.usage {
             usage.add(code as usize);
         }
-        self.pads += u64::from(self.silent.first() == Some(&code));
+        self.pads += u64::from(self.pad == Some(code));
         if let Some(before) = before {
             pairs.push((before, code));
             self.repeats += u64::from(before == code);

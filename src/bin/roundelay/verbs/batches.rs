@@ -1,5 +1,5 @@
 //! `batches DIR..`: how a corpus is trained on; with `-o OUT` one batch of it: `input`, `target`, `weights`, `reasons`,
-//! `segment_ids`
+//! `segment_ids`, `places`
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use roundelay::{Delay, Error, FrameRate, Layout, Seconds};
 use serde::Serialize;
 
 use crate::args::AugmentArgs;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, note};
 use crate::verbs::weights::PolicyArgs;
 
 #[derive(clap::Args)]
@@ -100,7 +100,7 @@ struct OrderArgs {
     /// Each segment also with main and other speaker swapped
     #[arg(long)]
     both_sides: bool,
-    /// Seconds of rows that several segments are packed into
+    /// Seconds of rows that several segments are packed into: one segment of that length fits
     #[arg(long, value_name = "S")]
     pack: Option<Seconds>,
 }
@@ -138,6 +138,12 @@ enum Shuffle {
     Stored,
 }
 
+/// Rows that a segment of so many frames fills.
+fn packing(delay: &Delay, frames: usize) -> Result<Packing, Error> {
+    let packing = Packing::of(delay, frames)?;
+    Ok(Packing { steps: (frames + packing.overhead).saturating_sub(1), ..packing })
+}
+
 impl OrderArgs {
     fn options(&self, rate: FrameRate, delay: &Delay) -> Result<OrderOptions, Error> {
         let frames = |time: Seconds| usize::try_from(rate.ceil(time)).unwrap_or(0);
@@ -159,7 +165,7 @@ impl OrderArgs {
             },
             crop,
             both_sides: self.both_sides,
-            packing: self.pack.map(|length| Packing::of(delay, frames(length))).transpose()?,
+            packing: self.pack.map(|length| packing(delay, frames(length))).transpose()?,
         })
     }
 }
@@ -278,6 +284,13 @@ impl Args {
             padding_as_drawn: loader.order_of(plain)?.padding(epoch)?.share(),
             position: order.position(at),
         };
+        if !self.order.no_length_pools && told.pool as u64 >= told.segments && !self.evaluation {
+            note(format!(
+                "one pool holds the whole epoch: near lengths share a batch in each; --pool {} or less mixes better and \
+                 pads more",
+                (told.segments / 8).max(1)
+            ));
+        }
         let mut out = std::io::stdout().lock();
         if self.json {
             writeln!(out, "{}", serde_json::to_string_pretty(&told).map_err(std::io::Error::from)?)?;
@@ -312,12 +325,14 @@ impl Args {
             rows: self.examples(&loaded),
             tally: std::mem::take(&mut loaded.tally),
         };
+        let places = loaded.batch.places();
         let batch = loaded.batch;
         let tensors = [
             ("input", batch.input.0.mapv(i64::from).into()),
             ("target", batch.target.0.mapv(i64::from).into()),
             ("weights", batch.weights.0.into()),
             ("reasons", batch.reasons.0.into()),
+            ("places", places.mapv(i64::from).into()),
             ("segment_ids", ids.mapv(i64::from).into()),
         ];
         tensors::write(output, &tensors)?;
