@@ -7,7 +7,7 @@ mod corpus;
 
 use std::path::Path;
 
-use common::program::{fails, path, succeeds};
+use common::program::{fails, path, roundelay, succeeds, text};
 use corpus::Corpus;
 use ndarray::{ArrayD, Axis};
 use roundelay::io::{Dataset, tensors};
@@ -40,6 +40,12 @@ fn an_epoch_is_told_and_its_batches_hold_every_segment_once() {
     assert!(plan["padding"].as_f64() < plan["padding_as_drawn"].as_f64(), "{plan}");
     let told = batches(&[]);
     assert!(told.contains(&format!("steps         {} of 3 rows on each of 2 ranks", plan["steps"])), "{told}");
+
+    let noted = |more: &[&str]| {
+        let output = roundelay(&[&["batches", path(&dataset)][..], more].concat());
+        text(&output.stderr).contains("one pool holds the whole epoch")
+    };
+    assert!(noted(&["--batch", "2"]) && !noted(&["--batch", "20"]) && !noted(&["--batch", "2", "--pool", "4"]));
 
     let out = corpus.at("batch.safetensors");
     let (mut ids, mut position) = (Vec::new(), plan["position"].to_string());

@@ -284,11 +284,13 @@ impl Args {
             padding_as_drawn: loader.order_of(plain)?.padding(epoch)?.share(),
             position: order.position(at),
         };
-        if !self.order.no_length_pools && told.pool as u64 >= told.segments && !self.evaluation {
+        // A pool holds a global batch at least; of a corpus of few batches none is better.
+        let better = told.segments / 8;
+        let holds_all = !self.order.no_length_pools && told.pool as u64 >= told.segments && !self.evaluation;
+        if holds_all && better >= (told.rows * told.world) as u64 {
             note(format!(
-                "one pool holds the whole epoch: near lengths share a batch in each; --pool {} or less mixes better and \
-                 pads more",
-                (told.segments / 8).max(1)
+                "one pool holds the whole epoch: near lengths share a batch in each; --pool {better} or less mixes \
+                 better and pads more"
             ));
         }
         let mut out = std::io::stdout().lock();
