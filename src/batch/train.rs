@@ -71,6 +71,23 @@ impl TrainBatch {
         self.input.0.dim()
     }
 
+    /// Some of its rows. Their weights stay as they are, divided by the sums of all: the losses of all parts add up to that
+    /// of the whole.
+    ///
+    /// # Panics
+    /// If there are no such rows.
+    pub fn part(&self, rows: Range<usize>) -> TrainBatch {
+        let at = s![rows.clone(), .., ..];
+        TrainBatch {
+            input: Steps(self.input.0.slice(at).to_owned()),
+            target: Steps(self.target.0.slice(at).to_owned()),
+            weights: Steps(self.weights.0.slice(at).to_owned()),
+            reasons: Steps(self.reasons.0.slice(at).to_owned()),
+            sums: self.sums,
+            rows: self.rows[rows].to_vec(),
+        }
+    }
+
     /// Which segment of its row each step of the input is of, -1 where there is none: for attention that does not look
     /// across borders.
     ///

@@ -6,7 +6,7 @@
 //!
 //! A run killed at any moment leaves a temporary file, which no reader looks at and [`remove_leftovers`] deletes.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -107,6 +107,23 @@ pub fn write_json_atomic<T: Serialize + ?Sized>(path: &Path, value: &T) -> Resul
         .map_err(|e| Error::malformed("value for a JSON file", e).in_file(path.display()))?;
     text.push('\n');
     write_atomic(path, text.as_bytes())
+}
+
+/// Holds a folder for one process by a file in it, until what is returned is dropped or the process ends, however it
+/// ends: the system lets go of a dead process's locks.
+///
+/// # Errors
+/// `Invalid` if another process holds it; `Io`.
+pub(crate) fn lock(path: &Path) -> Result<File> {
+    let failed = |e| Error::io("lock the output folder", e).in_file(path.display());
+    let file = File::create(path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::invalid("output folder", "in use by another run", "one run at a time").in_file(path.display()))
+        }
+        Err(TryLockError::Error(e)) => Err(failed(e)),
+    }
 }
 
 /// The SHA-256 of a file, in hexadecimal.

@@ -164,6 +164,16 @@ impl Order {
         &self.options
     }
 
+    /// The largest shape that a batch of any epoch has.
+    pub fn widest(&self) -> Width {
+        match self.options.packing {
+            Some(packing) => Width::Steps(packing.steps),
+            None => {
+                Width::Frames(self.lanes.iter().filter_map(Lane::longest).map(|(frames, _)| frames).max().unwrap_or(0))
+            }
+        }
+    }
+
     /// Items of an epoch.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //!
 //! `.prep` goes once `dataset.json` is there.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +85,7 @@ impl Folder {
         // Before anything is made, so that a foreign folder stays as it is; and again once nobody else can change it.
         check_folder(path, &plan_path, plan)?;
         make(&work)?;
-        let folder = Folder { path: path.to_owned(), _lock: lock(&work.join("lock"))? };
+        let folder = Folder { path: path.to_owned(), _lock: files::lock(&work.join("lock"))? };
         check_folder(path, &plan_path, plan)?;
         files::remove_leftovers(path)?;
         files::remove_leftovers(&work)?;
@@ -264,16 +264,4 @@ fn check_plan(path: &Path, plan: &Value) -> Result<()> {
     }
     let expected = "the same input, tool version and options; or another folder";
     Err(Error::invalid("unfinished run in the output folder", "another one", expected).in_file(path.display()))
-}
-
-fn lock(path: &Path) -> Result<File> {
-    let failed = |e| Error::io("lock the output folder", e).in_file(path.display());
-    let file = File::create(path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::invalid("output folder", "in use by another run", "one run at a time").in_file(path.display()))
-        }
-        Err(TryLockError::Error(e)) => Err(failed(e)),
-    }
 }
