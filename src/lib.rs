@@ -31,7 +31,8 @@
 //!
 //! # Modules, in the order of the data
 //! [`stream`] says what the rows are; [`text`] places words; [`codec`] and [`codebook`] give codes; [`window`] cuts;
-//! [`delay`] shifts; [`weights`] weighs; [`batch`] holds examples; [`pipeline`] is the flow from end to end;
+//! [`delay`] shifts; [`weights`] weighs; [`batch`] holds examples; [`backend`] trains on them; [`pipeline`] is the flow
+//! from end to end;
 //! `io` (feature `io`) opens files; [`report`] shows what is there; [`tally`] counts what did not go straight through;
 //! `strategies` (feature `proptest`) draws layouts and codes at random, for property tests.
 
@@ -39,6 +40,7 @@
 #[cfg(feature = "proptest")]
 extern crate self as roundelay;
 
+pub mod backend;
 pub mod batch;
 pub mod codebook;
 pub mod codec;

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["delay", "text", "codebook"],
     &["weights"],
     &["batch", "codec"],
-    &["pipeline"],
+    &["pipeline", "backend"],
     &["io"],
     &["report", "strategies"],
 ];

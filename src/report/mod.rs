@@ -2,6 +2,8 @@
 
 mod aligned;
 mod conversation;
+#[cfg(feature = "io")]
+mod curve;
 mod drawing;
 mod picture;
 #[cfg(feature = "io")]
@@ -9,6 +11,8 @@ mod summary;
 mod tokens;
 
 pub use conversation::{Conversation, InRow, Lengths, SpeakerStatistics, Statistics, TextStatistics};
+#[cfg(feature = "io")]
+pub use curve::Curve;
 pub use drawing::Drawing;
 pub use picture::{Cell, Picture, Row};
 #[cfg(feature = "io")]

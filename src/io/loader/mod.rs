@@ -11,6 +11,8 @@ mod corpus;
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::batch::{Clip, Collate, Item, Order, OrderOptions, Place, Planned, Segment, Split, TrainBatch};
 use crate::delay::Sequencer;
 use crate::error::{Error, Result};
@@ -23,7 +25,7 @@ pub use batches::Batches;
 use corpus::Corpus;
 
 /// What is read, beside the order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct LoaderOptions {
     /// How the order is drawn. A pool holds at most as many segments as fit half of `cache`, so that each row group is
     /// decoded once while it is in use.
@@ -181,6 +183,11 @@ impl<S: Sequencer> Loader<S> {
     /// As [`Order::new`].
     pub fn order_of(&self, options: OrderOptions) -> Result<Order> {
         order_of(&self.shared.corpus, &self.shared.options, options)
+    }
+
+    /// What is read: the options that were given, pools no larger than the cache has room for.
+    pub fn options(&self) -> &LoaderOptions {
+        &self.shared.options
     }
 
     /// What brings the rows together.
