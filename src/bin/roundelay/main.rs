@@ -3,6 +3,8 @@
 mod args;
 mod failure;
 mod input;
+mod model;
+mod reading;
 mod shift;
 mod verbs;
 

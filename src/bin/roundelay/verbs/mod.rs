@@ -6,15 +6,17 @@ mod build;
 mod decode;
 mod encode;
 mod export;
+mod generate;
 mod inspect;
 mod layouts;
 mod merge;
 mod prep;
 mod show;
 mod stats;
+mod train;
 mod undo;
 mod verify;
-mod weights;
+pub mod weights;
 mod words;
 
 use clap::Subcommand;
@@ -37,6 +39,10 @@ pub enum Verb {
     Stats(stats::Args),
     /// Tells how a corpus is trained on, or makes one batch of it
     Batches(batches::Args),
+    /// Trains a small model on a dataset
+    Train(train::Args),
+    /// Has a trained model go on, into sound and words
+    Generate(generate::Args),
     /// Lists the layouts there are, or prints one
     Layouts(layouts::Args),
     /// Shifts codes by their delays: frames to steps
@@ -67,6 +73,8 @@ impl Verb {
             Verb::Export(args) => args.run(),
             Verb::Stats(args) => args.run(),
             Verb::Batches(args) => args.run(),
+            Verb::Train(args) => args.run(),
+            Verb::Generate(args) => args.run(),
             Verb::Layouts(args) => args.run(),
             Verb::Build(args) => args.run(),
             Verb::Undo(args) => args.run(),

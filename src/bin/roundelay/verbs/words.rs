@@ -1,9 +1,9 @@
 //! `words IN --tokenizer M`: text rows back to words
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayD, Axis};
+use ndarray::{Array2, ArrayD, Axis};
 use roundelay::batch::Segment;
 use roundelay::io::{Dataset, tensors};
 use roundelay::pipeline::Speakers;
@@ -53,13 +53,11 @@ impl Args {
     pub fn run(self) -> Outcome {
         let (words, grid) = match (self.input.in_dataset()?, &self.tokenizer) {
             (Some((_, segment)), None) => (kept(&segment), segment.codes.0.mapv(i64::from).into_dyn()),
-            (Some((layout, segment)), Some(_)) => {
+            (Some((_, segment)), Some(_)) => {
                 let dataset = Dataset::open(&self.input.path)?;
-                let (rule, speakers) = (rule_of(&dataset)?, speakers_of(&dataset));
                 let labels: Vec<_> = segment.words.iter().map(|placed| placed.word.speaker.as_str()).collect();
                 let grid = segment.codes.0.mapv(i64::from).into_dyn();
-                let texts = pipeline::text_streams(&layout, &speakers, &labels)?;
-                let words = words_of(&layout, &grid, rule, &texts, &self.tokenizer()?);
+                let words = words_in(&dataset, &grid, &labels, &self.tokenizer()?);
                 (words.map_err(|e| self.input.named(e))?, grid)
             }
             (None, _) => {
@@ -97,6 +95,25 @@ impl Args {
         let path = self.tokenizer.as_ref().ok_or_else(|| Failure::Usage("a text row needs --tokenizer".into()))?;
         Ok(args::tokenizer(path)?)
     }
+}
+
+/// The words of a grid that goes with a dataset, as they print.
+pub fn printed(dataset: &Dataset, codes: &Array2<i32>, tokenizer: &Path) -> Result<String, Failure> {
+    let grid = codes.mapv(i64::from).into_dyn();
+    let words = words_in(dataset, &grid, &[], &args::tokenizer(tokenizer)?)?;
+    Ok(serde_json::to_string(&Printed { alignments: Some(words) }).map_err(std::io::Error::from)?)
+}
+
+/// The words of a grid that goes with a dataset, by the rule and the labels that it was made with.
+fn words_in(
+    dataset: &Dataset,
+    grid: &ArrayD<i64>,
+    labels: &[&str],
+    tokenizer: &Tokenizer,
+) -> roundelay::Result<Vec<Entry>> {
+    let speakers = speakers_of(dataset);
+    let texts = pipeline::text_streams(dataset.layout(), &speakers, labels)?;
+    words_of(dataset.layout(), grid, rule_of(dataset)?, &texts, tokenizer)
 }
 
 /// The labels that a dataset's speakers have in its words.
