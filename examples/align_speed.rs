@@ -57,7 +57,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let row = place(placed.clone());
     let both = best(&words, 50, |words| place(tokenize(words)));
     let alone = best(&placed, 200, place);
-    let (row, events) = (row.tokens, row.events.len());
+    let (row, events) = (row.tokens, row.notes.len());
     println!(
         "{}",
         serde_json::json!({"tokenized and placed": both, "placed alone": alone, "row": row, "events": events})

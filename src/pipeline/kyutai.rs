@@ -88,7 +88,7 @@ impl KyutaiWindow {
             let row = Rule::Kyutai(rule).place_in_window(words, &text, both, frames)?;
             let k = layout.streams().iter().position(|stream| stream == text.stream).unwrap_or_default();
             rows.row_mut(k).assign(&ArrayView1::from(&row.tokens));
-            events.extend(row.events);
+            events.extend(row.events());
         }
         Ok((Frames(rows), events))
     }

@@ -86,12 +86,12 @@ impl<'a> Texts<'a> {
     fn fill(&self, i: usize, k: usize, text: &TextStream, frames: usize, placed: &mut Placed) -> Result<()> {
         let own = |(stream, _): &&mut (Option<usize>, _)| *stream == Some(i);
         let words = placed.words.iter_mut().filter(own).map(|(_, word)| word.clone()).collect();
-        let mut row = self.rule.place_in_window(words, text, frames, frames)?;
+        let row = self.rule.place_in_window(words, text, frames, frames)?;
+        placed.events.extend(row.events());
         // A rule gives back every word, in order of start.
         for ((_, word), now) in placed.words.iter_mut().filter(own).zip(row.words) {
             *word = now;
         }
-        placed.events.append(&mut row.events);
         if row.collisions > 0 {
             placed.events.push(Event::new(EventKind::Collision, row.collisions as u64));
         }

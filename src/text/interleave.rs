@@ -9,7 +9,7 @@
 use crate::error::{Error, Result};
 use crate::stream::{Kind, Layout, Stream};
 use crate::tally::Event;
-use crate::text::PlacedWord;
+use crate::text::{Note, PlacedWord};
 use crate::token::ABSENT;
 use crate::units::{FrameRate, Seconds};
 
@@ -75,8 +75,8 @@ pub struct TextRow {
     pub tokens: Vec<i32>,
     /// All words, also those that the row does not hold, in order of start.
     pub words: Vec<PlacedWord>,
-    /// Words that did not go straight in, in the same order.
-    pub events: Vec<Event>,
+    /// What happened to words that did not go straight in, in the same order.
+    pub notes: Vec<Note>,
     /// Cells of words whose id is also that of the pad, the end of pad or the rule's in-word padding: read from the row
     /// alone they are silence.
     pub collisions: usize,
@@ -86,7 +86,12 @@ impl TextRow {
     /// A row of a recording whose words nobody knows: every frame is absent, which no loss looks at. An empty list of
     /// words is something else: silence.
     pub fn unknown(frames: usize) -> Self {
-        TextRow { tokens: vec![ABSENT as i32; frames], words: Vec::new(), events: Vec::new(), collisions: 0 }
+        TextRow { tokens: vec![ABSENT as i32; frames], words: Vec::new(), notes: Vec::new(), collisions: 0 }
+    }
+
+    /// The notes as events, which hold the text and the start of their words.
+    pub fn events(&self) -> Vec<Event> {
+        self.notes.iter().map(|note| note.event(&self.words)).collect()
     }
 }
 
@@ -124,7 +129,7 @@ mod tests {
     }
 
     fn events(row: &TextRow) -> Vec<(EventKind, u64)> {
-        row.events.iter().map(|event| (event.event, event.amount)).collect()
+        row.notes.iter().map(|note| (note.event, note.amount)).collect()
     }
 
     #[test]
@@ -187,7 +192,7 @@ mod tests {
         assert_eq!(row.tokens, [3, 3, 3, 3, 0, 30, 3, 3]);
         assert_eq!(row.words.iter().map(|word| &*word.word.text).collect::<Vec<_>>(), ["b", "a", "c"]);
         assert_eq!(events(&row), [(EventKind::OtherSpeaker, 0), (EventKind::Empty, 0), (EventKind::NoDuration, 0)]);
-        assert_eq!((row.events[0].word.as_deref(), row.events[0].time), (Some("b"), Some(hundredths(10))));
+        assert_eq!((row.events()[0].word.as_deref(), row.events()[0].time), (Some("b"), Some(hundredths(10))));
     }
 
     #[test]
@@ -351,13 +356,13 @@ mod tests {
                 prop_assert!([PAD, END].contains(last));
             }
             prop_assert_eq!(&row.tokens, &expected);
-            prop_assert_eq!(row.events.iter().collect::<Tally>().get(EventKind::Cut).amount, cut as u64);
+            prop_assert_eq!(row.events().iter().collect::<Tally>().get(EventKind::Cut).amount, cut as u64);
         }
 
         #[test]
         fn words_and_events_account_for_all(words in words(), frames in 0usize..150) {
             let row = Rule::Moshi.place(words, &text(&layout()), frames).unwrap();
-            let tally: Tally = row.events.iter().collect();
+            let tally: Tally = row.events().iter().collect();
             let count = |wanted: &dyn Fn(&PlacedWord) -> bool| row.words.iter().filter(|&w| wanted(w)).count() as u64;
             let main = |word: &PlacedWord| word.word.speaker == "A";
             prop_assert_eq!(tally.get(EventKind::OtherSpeaker).events, count(&|w| !main(w)));

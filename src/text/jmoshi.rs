@@ -124,8 +124,7 @@ pub(super) fn place(rule: JmoshiRule, mut words: Vec<PlacedWord>, text: &TextStr
         let frame = &mut words[word].frame;
         *frame = Some(frame.map_or(cell, |frame| frame.min(cell)));
     }
-    let events = writer.told.events(&words);
-    TextRow { tokens: writer.row, words, events, collisions: writer.collisions }
+    TextRow { tokens: writer.row, words, notes: writer.told.notes(), collisions: writer.collisions }
 }
 
 /// The frames of the peer's row: a second more than the last word takes.
@@ -298,7 +297,7 @@ mod tests {
     }
 
     fn told(row: &TextRow) -> Vec<(EventKind, u64)> {
-        row.events.iter().map(|event| (event.event, event.amount)).collect()
+        row.notes.iter().map(|event| (event.event, event.amount)).collect()
     }
 
     fn place(words: Vec<PlacedWord>, frames: usize) -> TextRow {

@@ -119,7 +119,7 @@ pub(super) fn place(
     let said = said(rule, &mut words, text, &mut told);
     let mut writer = Writer {
         pads: Pads::new(rule, text),
-        row: TextRow { tokens: vec![text.pad(); length], words, events: Vec::new(), collisions: 0 },
+        row: TextRow { tokens: vec![text.pad(); length], words, notes: Vec::new(), collisions: 0 },
         told,
         places,
         prefix,
@@ -300,6 +300,6 @@ impl Writer {
         let prefix = self.prefix.min(tokens.len());
         tokens[..prefix].fill(ABSENT as i32);
         tokens.resize(frames, ABSENT as i32);
-        TextRow { tokens, events: self.told.events(&words), words, collisions }
+        TextRow { tokens, words, notes: self.told.notes(), collisions }
     }
 }

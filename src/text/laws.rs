@@ -41,7 +41,7 @@ fn words() -> impl Strategy<Value = Vec<PlacedWord>> {
 /// What happened to each word, by its name.
 fn amounts(row: &TextRow, kinds: &[EventKind]) -> BTreeMap<usize, u64> {
     let mut amounts = BTreeMap::new();
-    for event in row.events.iter().filter(|event| kinds.contains(&event.event)) {
+    for event in row.events().iter().filter(|event| kinds.contains(&event.event)) {
         *amounts.entry(event.word.as_ref().unwrap().parse().unwrap()).or_default() += event.amount;
     }
     amounts

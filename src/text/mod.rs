@@ -24,5 +24,6 @@ pub use kyutai::{KyutaiRule, TurnMarkers};
 pub use rule::{Rule, tokenize};
 pub use segment::SpeakerSegment;
 pub use sentencepiece::Tokenizer;
+pub use told::Note;
 pub use word::{PlacedWord, Word};
 pub use words::words_from_row;

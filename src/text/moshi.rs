@@ -6,8 +6,8 @@
 //! row         P    E    a   b1   b2   b3    c    P    E    d       c is late by two frames
 //! ```
 
-use crate::tally::{Event, EventKind};
-use crate::text::{PlacedWord, TextRow, TextStream};
+use crate::tally::EventKind;
+use crate::text::{Note, PlacedWord, TextRow, TextStream};
 
 /// Places words that are sorted by start and whose tokens are data.
 ///
@@ -17,46 +17,59 @@ use crate::text::{PlacedWord, TextRow, TextStream};
 ///
 /// # Source
 /// Moshi paper, arXiv 2410.00037, which has no rule for words that overlap.
-pub(super) fn place(words: Vec<PlacedWord>, text: &TextStream, frames: usize) -> TextRow {
-    let row = TextRow { tokens: vec![text.pad(); frames], words, events: Vec::new(), collisions: 0 };
-    let mut writer = Writer { text, row, cursor: 0 };
-    let mut words = std::mem::take(&mut writer.row.words);
-    words.iter_mut().for_each(|word| writer.word(word));
-    TextRow { words, ..writer.row }
+pub(super) fn place(mut words: Vec<PlacedWord>, text: &TextStream, frames: usize) -> TextRow {
+    let mut writer = Writer { text, row: vec![text.pad(); frames], notes: Vec::new(), collisions: 0, cursor: 0 };
+    // In a loop of its own, as nothing in it has to wait for where the word before went.
+    let start = |PlacedWord { word, .. }: &PlacedWord| {
+        (word.speaker == text.speaker).then(|| text.frame_rate.floor(word.start + text.lag))
+    };
+    let starts: Vec<_> = words.iter().map(start).collect();
+    for (index, (word, start)) in words.iter_mut().zip(starts).enumerate() {
+        word.frame = writer.word(index, word, start);
+    }
+    TextRow { tokens: writer.row, words, notes: writer.notes, collisions: writer.collisions }
 }
 
 struct Writer<'a> {
     text: &'a TextStream<'a>,
-    row: TextRow,
+    row: Vec<i32>,
+    notes: Vec<Note>,
+    collisions: usize,
     /// The frame after the last word's last token.
     cursor: usize,
 }
 
 impl Writer<'_> {
-    fn word(&mut self, placed: &mut PlacedWord) {
-        placed.frame = None;
-        if placed.word.speaker != self.text.speaker {
-            return self.tell(EventKind::OtherSpeaker, 0, placed);
+    /// Writes a word, and returns the frame of its first token if the row holds it.
+    fn word(
+        &mut self,
+        index: usize,
+        PlacedWord { word, tokens, .. }: &PlacedWord,
+        start: Option<i64>,
+    ) -> Option<usize> {
+        let Some(start) = start else {
+            self.tell(index, EventKind::OtherSpeaker, 0);
+            return None;
+        };
+        if word.end <= word.start {
+            self.tell(index, EventKind::NoDuration, 0);
         }
-        if placed.word.end <= placed.word.start {
-            self.tell(EventKind::NoDuration, 0, placed);
+        if tokens.is_empty() {
+            self.tell(index, EventKind::Empty, 0);
+            return None;
         }
-        if placed.tokens.is_empty() {
-            return self.tell(EventKind::Empty, 0, placed);
-        }
-        let start = self.text.frame_rate.floor(placed.word.start + self.text.lag);
         // Frame 0 is left to the end of pad.
         let first = usize::try_from(start).unwrap_or(0).max(self.cursor).max(1);
         let late = i128::try_from(first).map_or(0, |first| first - i128::from(start));
         if late > 0 {
-            self.tell(EventKind::Late, u64::try_from(late).unwrap_or(u64::MAX), placed);
+            self.tell(index, EventKind::Late, u64::try_from(late).unwrap_or(u64::MAX));
         }
         self.end_padding(first);
-        let written = self.write(first, &placed.tokens);
-        placed.frame = (written > 0).then_some(first);
-        if written < placed.tokens.len() {
-            self.tell(EventKind::Cut, (placed.tokens.len() - written) as u64, placed);
+        let written = self.write(first, tokens);
+        if written < tokens.len() {
+            self.tell(index, EventKind::Cut, (tokens.len() - written) as u64);
         }
+        (written > 0).then_some(first)
     }
 
     /// Ends the padding before `first`, if there is any: cells from the cursor on hold nothing but pads. Which they are
@@ -64,7 +77,7 @@ impl Writer<'_> {
     fn end_padding(&mut self, first: usize) {
         if first > self.cursor
             && let Some(id) = self.text.end_pad()
-            && let Some(cell) = self.row.tokens.get_mut(first - 1)
+            && let Some(cell) = self.row.get_mut(first - 1)
         {
             *cell = id;
         }
@@ -73,16 +86,15 @@ impl Writer<'_> {
     /// Writes the tokens that fit and returns their number.
     fn write(&mut self, first: usize, tokens: &[i32]) -> usize {
         self.cursor = first.saturating_add(tokens.len());
-        let cells = self.row.tokens.get_mut(first..).unwrap_or_default();
-        let (pad, end_pad) = (self.text.pad(), self.text.end_pad());
-        for (cell, &id) in cells.iter_mut().zip(tokens) {
-            *cell = id;
-            self.row.collisions += usize::from(id == pad || Some(id) == end_pad);
+        let written = tokens.len().min(self.row.len().saturating_sub(first));
+        for (at, &id) in (first..).zip(&tokens[..written]) {
+            self.row[at] = id;
+            self.collisions += usize::from(self.text.is_pad(id));
         }
-        tokens.len().min(cells.len())
+        written
     }
 
-    fn tell(&mut self, kind: EventKind, amount: u64, placed: &PlacedWord) {
-        self.row.events.push(Event::new(kind, amount).about(&placed.word.text, placed.word.start));
+    fn tell(&mut self, word: usize, event: EventKind, amount: u64) {
+        self.notes.push(Note { word, event, amount });
     }
 }

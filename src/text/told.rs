@@ -3,13 +3,32 @@
 use crate::tally::{Event, EventKind};
 use crate::text::PlacedWord;
 
+/// One thing that happened to a word on its way into the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Note {
+    /// Which word: its place in the row's [`words`](crate::text::TextRow::words).
+    pub word: usize,
+    /// What happened.
+    pub event: EventKind,
+    /// How many tokens or frames; the kind says which.
+    pub amount: u64,
+}
+
+impl Note {
+    /// The note with the text and the start of its word.
+    pub(super) fn event(self, words: &[PlacedWord]) -> Event {
+        let PlacedWord { word, .. } = &words[self.word];
+        Event::new(self.event, self.amount).about(&word.text, word.start)
+    }
+}
+
 /// What became of words, by their index. A rule may find out late that an earlier word lost a token.
 #[derive(Default)]
-pub(super) struct Told(Vec<(usize, EventKind, u64)>);
+pub(super) struct Told(Vec<Note>);
 
 impl Told {
-    pub(super) fn tell(&mut self, word: usize, kind: EventKind, amount: usize) {
-        self.0.push((word, kind, amount as u64));
+    pub(super) fn tell(&mut self, word: usize, event: EventKind, amount: usize) {
+        self.0.push(Note { word, event, amount: amount as u64 });
     }
 
     /// The same, unless it is about nothing.
@@ -19,13 +38,9 @@ impl Told {
         }
     }
 
-    /// The events, in order of words.
-    pub(super) fn events(mut self, words: &[PlacedWord]) -> Vec<Event> {
-        self.0.sort_by_key(|(word, ..)| *word);
-        let event = |(word, kind, amount): (usize, EventKind, u64)| {
-            let PlacedWord { word, .. } = &words[word];
-            Event::new(kind, amount).about(&word.text, word.start)
-        };
-        self.0.into_iter().map(event).collect()
+    /// The notes, in order of words.
+    pub(super) fn notes(mut self) -> Vec<Note> {
+        self.0.sort_by_key(|note| note.word);
+        self.0
     }
 }

@@ -107,15 +107,9 @@ fn direct((ids, [start, end], speaker): &Tokenized) -> Word {
 /// The ids of the words that the rule did not leave out, with the marker that the peer has put in front.
 fn kept(row: &TextRow, rule: &KyutaiRule, kept: &[Tokenized]) -> Vec<Vec<i32>> {
     let left_out = |kind| matches!(kind, EventKind::Dropped | EventKind::OtherSpeaker);
-    let mut out = row.events.iter().filter(|event| left_out(event.event)).peekable();
-    // Events are in order of words; two words alike in text and start are told apart by their count.
-    let is_kept = |word: &&roundelay::text::PlacedWord| {
-        let told = |event: &&roundelay::tally::Event| {
-            event.word.as_ref() == Some(&word.word.text) && event.time == Some(word.word.start)
-        };
-        out.next_if(told).is_none()
-    };
-    let mut found: Vec<_> = row.words.iter().filter(is_kept).map(|word| word.tokens.clone()).collect();
+    let mut out = row.notes.iter().filter(|note| left_out(note.event)).map(|note| note.word).peekable();
+    let words = row.words.iter().enumerate().filter(|(index, _)| out.next_if_eq(index).is_none());
+    let mut found: Vec<_> = words.map(|(_, word)| word.tokens.clone()).collect();
     assert!(out.next().is_none());
     for (ids, (expected, ..)) in found.iter_mut().zip(kept) {
         let marker = rule.turn_markers.filter(|_| expected.len() > ids.len());
@@ -178,7 +172,7 @@ fn a_row_of_frames_taken_for_seconds_goes_on_after_the_sound() {
     // A word in the first frame that is cut off leaves its end of pad.
     let cut = row(2, 6, true, 0.48);
     assert_eq!(
-        (cut.tokens.as_slice(), cut.events[0].event, cut.events[0].amount),
+        (cut.tokens.as_slice(), cut.notes[0].event, cut.notes[0].amount),
         (&[3, 3, 3, 3, 3, 0][..], EventKind::Cut, 2)
     );
     assert_eq!(row(6, 6, false, 0.48).tokens, [3; 6]);

@@ -49,7 +49,7 @@ fn check(case: &Case, tokenizer: &Tokenizer, frames: usize) -> Tally {
     let mut expected = case.ids.clone();
     expected.resize(frames, case.text_padding_id as i32);
     assert_eq!(row.tokens, expected, "{frames} frames of {:?}", case.words());
-    row.events.iter().collect()
+    row.events().iter().collect()
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Args {
         let text = self.text(&layout)?;
         // Options are looked at first, whatever the file says.
         self.place(rule, Vec::new(), &text)?;
-        let (mut row, augmented) = match read_words(&self.words, self.words_format)?.words {
+        let (row, augmented) = match read_words(&self.words, self.words_format)?.words {
             Some(words) => {
                 let words = self.tokenized(rule, words, tokenizer.as_ref())?;
                 self.place(rule, words, &text).map_err(|e| e.in_file(self.words.display()))?
@@ -81,11 +81,12 @@ impl Args {
             // Nobody knows what was said: nothing is there to be placed, dropped or moved.
             None => (TextRow::unknown(self.frames), None),
         };
+        let mut events = row.events();
         if row.collisions > 0 {
-            row.events.push(Event::new(EventKind::Collision, row.collisions as u64));
+            events.push(Event::new(EventKind::Collision, row.collisions as u64));
         }
         let tokens = self.output.is_none().then_some(row.tokens.as_slice());
-        let json = serde_json::to_string(&Printed { tokens, events: &row.events, augmented });
+        let json = serde_json::to_string(&Printed { tokens, events: &events, augmented });
         if let Some(path) = &self.output {
             tensors::write(path, &[("tokens", Array1::from_iter(row.tokens.iter().map(|&id| i64::from(id))).into())])?;
         }
