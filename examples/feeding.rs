@@ -85,7 +85,7 @@ fn source(dataset: Option<PathBuf>) -> Result<(BatchSpec, Begin)> {
 }
 
 /// Milliseconds for a step while batches are fed; the first one, for which everything is begun, is not counted.
-fn fed(model: &mut impl TrainBackend, begin: &Begin, steps: usize) -> Result<f64> {
+fn fed<B: TrainBackend<Batch: 'static>>(model: &mut B, begin: &Begin, steps: usize) -> Result<f64> {
     let mut feeder = Feeder::new(Boxed(begin()?), model.uploader()?, usize::MAX)?;
     let mut step = || {
         let fed = feeder.next().expect("sources here have no end")?;
@@ -108,7 +108,12 @@ fn there(model: &mut impl TrainBackend, begin: &Begin, steps: usize) -> Result<f
     Ok(start.elapsed().as_secs_f64() * 1e3 / steps as f64)
 }
 
-fn measure(mut model: impl TrainBackend, begin: &Begin, steps: usize, rounds: usize) -> Result<serde_json::Value> {
+fn measure<B: TrainBackend<Batch: 'static>>(
+    mut model: B,
+    begin: &Begin,
+    steps: usize,
+    rounds: usize,
+) -> Result<serde_json::Value> {
     let (mut waiting, mut all) = (Vec::new(), [Vec::new(), Vec::new()]);
     for _ in 0..rounds {
         let times = [fed(&mut model, begin, steps)?, there(&mut model, begin, steps)?];

@@ -1,6 +1,6 @@
 """A trainer for roundelay in PyTorch: a small model of the Moshi kind, on processor or GPU.
 
-    roundelay train DIR --trainer "python3 examples/train_torch.py" --trainer-options '{"device": "cuda", "bf16": true}'
+    roundelay train DIR --trainer "python3 examples/train_torch.py" --set device=cuda --set bf16=true
 
     step s    inputs of all streams ─ embeddings, summed ─> temporal transformer ─> state ─> text head
                                                                                      │

@@ -40,7 +40,7 @@ fn codes(layout: &Layout, frames: usize, number: usize) -> Array2<i32> {
     let draw = |k: usize, t: usize| (k * 7 + t * 5 + number * 3 + t * t * (k + 1)) % 11 % 8;
     Array2::from_shape_fn((layout.streams().len(), frames), |(k, t)| {
         let pad = layout.streams()[k].pad as i32;
-        if layout.streams()[k].kind.is_audio() || (t + number) % 3 > 0 { draw(k, t) as i32 } else { pad }
+        if layout.streams()[k].kind.is_audio() || !(t + number).is_multiple_of(3) { draw(k, t) as i32 } else { pad }
     })
 }
 

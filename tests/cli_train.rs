@@ -49,8 +49,9 @@ impl Runs {
 
     fn arguments(&self, run: &str, more: &[&str]) -> Vec<String> {
         let (dataset, run) = (self.at("dataset"), self.at(run));
-        let words = ["train", path(&dataset), "-o", path(&run), "--batch", "4", "--backend", "reference"];
-        let rest = ["--set", "learning_rate=0.03", "--evaluate-every", "7"];
+        let words = ["train", path(&dataset), "-o", path(&run), "--batch", "4"];
+        let backend = if more.contains(&"--trainer") { &[][..] } else { &["--backend", "reference"] };
+        let rest = ["--set", "learning_rate=0.03", "--evaluate-every", "7"].iter().chain(backend).copied();
         words.into_iter().chain(rest).chain(more.iter().copied()).map(str::to_owned).collect()
     }
 
@@ -198,8 +199,8 @@ fn what_cannot_be_meant_is_refused() {
     let missing =
         fails(1, &["generate", path(&none), path(&dataset), "--segment", "1.wav", "--codes", "c.safetensors"]);
     assert!(missing.contains("run.json: cannot open the file"), "{missing}");
-    let process = ["train", path(&dataset), "-o", path(&p), "--backend", "process"];
-    assert!(fails(2, &process).contains("--trainer <COMMAND>"));
+    let both = ["train", path(&dataset), "-o", path(&p), "--backend", "reference", "--trainer", "true"];
+    assert!(fails(2, &both).contains("cannot be used with"));
 }
 
 /// A loss that is no number ends the run; what was saved before is whole.
@@ -214,4 +215,19 @@ fn a_loss_that_is_no_number_leaves_the_last_checkpoint() {
     assert_eq!(runs.curve("run").iter().map(|point| point.step).collect::<Vec<_>>(), [1]);
     let [run, dataset, codes] = ["run", "dataset", "codes.safetensors"].map(|name| runs.at(name));
     succeeds(&["generate", path(&run), path(&dataset), "--segment", "1.wav", "--codes", path(&codes)]);
+}
+
+/// Its last words are told.
+#[cfg(unix)]
+#[test]
+fn a_trainer_that_ends_is_an_error() {
+    let runs = Runs::new(3);
+    let script = runs.at("trainer.sh");
+    fs::write(&script, "echo 'out of memory' >&2\nexit 3\n").unwrap();
+    let trainer = format!("sh {}", path(&script));
+    let error = runs.fails("run", &["--steps", "9", "--trainer", &trainer]);
+    assert!(error.contains("out of memory"), "{error}");
+    assert!(error.contains("status") && error.contains('3'), "{error}");
+    let missing = runs.fails("none", &["--trainer", "no-such-program --at all"]);
+    assert!(missing.contains("cannot start the trainer `no-such-program --at all`"), "{missing}");
 }

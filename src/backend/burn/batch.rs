@@ -201,7 +201,7 @@ impl<B: Backend> Uploader<B> {
 fn labels(batch: &TrainBatch, k: usize) -> impl Iterator<Item = Label> {
     let at = ndarray::s![.., k, ..];
     let (weights, targets) = (batch.weights.0.slice(at), batch.target.0.slice(at));
-    let cells = weights.into_iter().zip(targets).zip(batch.reasons.0.slice(at).into_iter()).enumerate();
+    let cells = weights.into_iter().zip(targets).zip(batch.reasons.0.slice(at)).enumerate();
     let steps = batch.shape().2;
     cells.filter(|(_, ((weight, _), _))| **weight > 0.0).map(move |(cell, ((&weight, &target), &reason))| Label {
         stream: k,

@@ -92,11 +92,11 @@ impl Options {
             ("depth_layers", self.depth_layers, 1),
         ];
         for (what, size, of) in sizes {
-            if size == 0 || of == 0 || size % of != 0 || size > 1 << 16 {
+            if size == 0 || !size.is_multiple_of(of) || size > 1 << 16 {
                 return Err(Error::invalid(what, size, format!("a multiple of {of}, 1 to 65536")));
             }
         }
-        if self.width / self.heads % 2 != 0 {
+        if !(self.width / self.heads).is_multiple_of(2) {
             return Err(Error::invalid("width of a head", self.width / self.heads, "an even number"));
         }
         let rates = [("learning_rate", self.learning_rate), ("weight_decay", self.weight_decay), ("clip", self.clip)];

@@ -19,14 +19,14 @@ pub struct ModelArgs {
     /// What trains
     #[arg(long, value_enum, value_name = "B", default_value_t = Backend::default())]
     backend: Backend,
+    /// A program of yours trains instead, behind a pipe: docs/format.md says what is spoken there
+    #[arg(long, value_name = "COMMAND", conflicts_with = "backend")]
+    trainer: Option<String>,
     /// An option of the model or its training, as in learning_rate=0.001; as often as you like
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<(String, Value)>,
-    /// The trainer's command, with --backend process
-    #[arg(long, value_name = "COMMAND", required_if_eq("backend", "process"))]
-    trainer: Option<String>,
-    /// Seconds that a trainer's answer may take
-    #[arg(long, value_name = "S", default_value_t = 600)]
+    /// Seconds that the trainer may do nothing for when it is waited for
+    #[arg(long, value_name = "S", default_value_t = 600, requires = "trainer")]
     deadline: u64,
     /// Where burn trains: auto is the first GPU, if there is one
     #[cfg(feature = "burn")]
@@ -44,8 +44,6 @@ enum Backend {
     /// A toy to try a run with: linear, on one thread
     #[cfg_attr(not(feature = "burn"), default)]
     Reference,
-    /// A program of yours behind a pipe: docs/format.md says what is spoken there
-    Process,
 }
 
 #[cfg(feature = "burn")]
@@ -94,15 +92,14 @@ impl ModelArgs {
     pub fn model(&self, seed: u64) -> Result<Model, Failure> {
         let mut options = Map::from_iter([("seed".to_owned(), Value::from(seed))]);
         options.extend(self.settings.iter().cloned());
+        if let Some(trainer) = &self.trainer {
+            let deadline = Duration::from_secs(self.deadline);
+            return Ok(Model::Process { trainer: trainer.clone(), options, deadline });
+        }
         Ok(match self.backend {
             #[cfg(feature = "burn")]
             Backend::Burn => Model::Burn { options: options_of(options)?, device: found(self.device)? },
             Backend::Reference => Model::Reference { options: options_of(options)? },
-            Backend::Process => Model::Process {
-                trainer: self.trainer.clone().unwrap_or_default(),
-                options,
-                deadline: Duration::from_secs(self.deadline),
-            },
         })
     }
 }

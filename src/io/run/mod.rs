@@ -163,7 +163,8 @@ fn remove_others(folder: &Path, last: Option<&Checkpoint>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let kept = last.is_some_and(|last| name == last.file.as_str());
-        if !kept && name.to_str().is_some_and(|name| name.starts_with("checkpoint-") && name.ends_with(".safetensors")) {
+        if !kept && name.to_str().is_some_and(|name| name.starts_with("checkpoint-") && name.ends_with(".safetensors"))
+        {
             fs::remove_file(folder.join(name)).map_err(failed)?;
         }
     }
