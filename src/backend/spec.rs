@@ -69,7 +69,7 @@ impl BatchSpec {
     /// Holds a batch against it, so that no wrong id reaches a device.
     ///
     /// # Errors
-    /// `StreamCount`; `OverLimit` for too many rows or steps; `Invalid`, with stream, step and the row's segment, for an id
+    /// `StreamCount`; `OverLimit` for too many rows or steps; `Invalid` for grids of unlike shapes and, with stream, step and the row's segment, for an id
     /// that the stream does not read, a weight that is negative or no number, a target with a weight that the stream does
     /// not say, or a weight where nothing is trained.
     pub fn check(&self, batch: &TrainBatch) -> Result<()> {
@@ -77,6 +77,7 @@ impl BatchSpec {
         if streams != self.streams.len() {
             return Err(crate::ErrorKind::StreamCount { found: streams, expected: self.streams.len() }.into());
         }
+        check_shapes(batch)?;
         for (what, found, most) in [("rows of the batch", rows, self.rows), ("steps of the batch", steps, self.steps)] {
             if found > most {
                 return Err(Error::over_limit(what, found, most));
@@ -119,10 +120,55 @@ impl StreamSpec {
     }
 }
 
+/// A batch that was put together by hand may have grids of unlike shapes.
+fn check_shapes(batch: &TrainBatch) -> Result<()> {
+    let (TrainBatch { target, weights, reasons, .. }, shape) = (batch, batch.shape());
+    let grids = [("target", target.0.dim()), ("weights", weights.0.dim()), ("reasons", reasons.0.dim())];
+    for (name, found) in grids.into_iter().filter(|(_, found)| *found != shape) {
+        return Err(Error::invalid(
+            format!("shape of the {name}"),
+            format!("{found:?}"),
+            format!("{shape:?}, the input's"),
+        ));
+    }
+    match batch.rows.len() == shape.0 {
+        true => Ok(()),
+        false => Err(Error::invalid("rows with segments", batch.rows.len(), format!("{}, the input's", shape.0))),
+    }
+}
+
 /// Names the row's segments.
 fn named(error: Error, batch: &TrainBatch, row: usize) -> Error {
     match batch.rows.get(row).and_then(|row| row.first()) {
         Some(first) => error.in_recording(&first.id),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+
+    use super::*;
+    use crate::stream::Steps;
+
+    #[test]
+    fn grids_of_unlike_shapes_are_refused() {
+        let spec = BatchSpec::new(&Layout::preset("delay-1").unwrap(), 4, 9);
+        let mut batch = TrainBatch {
+            input: Steps(Array3::zeros((2, 3, 5))),
+            target: Steps(Array3::zeros((2, 3, 5))),
+            weights: Steps(Array3::zeros((2, 3, 5))),
+            reasons: Steps(Array3::zeros((2, 3, 5))),
+            rows: vec![Vec::new(); 2],
+            ..TrainBatch::default()
+        };
+        spec.check(&batch).unwrap();
+        batch.rows.pop();
+        let found = spec.check(&batch).unwrap_err().to_string();
+        assert_eq!(found, "rows with segments is 1, expected 2, the input's");
+        batch.weights = Steps(Array3::zeros((2, 3, 4)));
+        let found = spec.check(&batch).unwrap_err().to_string();
+        assert_eq!(found, "shape of the weights is (2, 3, 4), expected (2, 3, 5), the input's");
     }
 }
