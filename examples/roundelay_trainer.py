@@ -7,7 +7,7 @@ Copy this file beside a trainer of your own and call `serve(make)`, where `make(
     evaluate(batch)             a report, and the model stays as it is
     save(), load(data)          a checkpoint, as the bytes of a safetensors file; load leaves the model alone if it fails
     score(batch, tensors)       for roundelay's tests: the report that these logits give
-    about                       a dict that roundelay keeps with the run
+    about                       a dict of what may be told of the trainer
 
 What they raise is told to the host. Whatever is printed goes to standard error. Only the standard library is needed.
 """

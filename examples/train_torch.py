@@ -235,6 +235,9 @@ class Trainer:
     def save(self):
         streams, options = json.dumps(self.spec["streams"]), json.dumps(asdict(self.options))
         metadata = {"format": FORMAT, "steps": str(self.steps), "streams": streams, "options": options}
+        lost = [name for name, tensor in self.state().items() if not torch.isfinite(tensor).all()]
+        if lost:
+            raise ValueError(f"tensor {lost[0]} is not finite: nothing is written over the checkpoint before")
         tensors = {name: ("F32", tensor.shape, as_bytes(tensor)) for name, tensor in self.state().items()}
         return write_safetensors(tensors, metadata)
 

@@ -152,7 +152,7 @@ fn a_killed_run_ends_with_the_same_files() {
 fn a_run_can_be_made_longer_and_its_batches_cut_into_parts() {
     let runs = Runs::new(9);
     runs.train("whole", &["--steps", "30"]);
-    runs.train("longer", &["--steps", "14"]);
+    runs.train("longer", &["--steps", "10"]);
     runs.train("longer", &["--steps", "30"]);
     assert_same(&runs.at("longer"), &runs.at("whole"));
 
@@ -230,4 +230,29 @@ fn a_trainer_that_ends_is_an_error() {
     assert!(error.contains("status") && error.contains('3'), "{error}");
     let missing = runs.fails("none", &["--trainer", "no-such-program --at all"]);
     assert!(missing.contains("cannot start the trainer `no-such-program --at all`"), "{missing}");
+}
+
+/// The reference backend behind the pipe: broken off and gone on with, it ends with the same files.
+#[test]
+fn a_trainer_behind_a_pipe_trains_and_goes_on() {
+    let trainer = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/reference_trainer");
+    assert!(trainer.exists(), "{} is not there: cargo build --example reference_trainer", trainer.display());
+    let trainer = format!("'{}'", trainer.display());
+    let runs = Runs::new(5);
+    runs.train("whole", &["--steps", "30", "--trainer", &trainer]);
+    runs.train("broken", &["--steps", "13", "--save-every", "5", "--trainer", &trainer]);
+    runs.train("broken", &["--steps", "30", "--trainer", &trainer]);
+    assert_same(&runs.at("broken"), &runs.at("whole"));
+    runs.train("here", &["--steps", "30"]);
+    assert_eq!(runs.curve("whole"), runs.curve("here"));
+}
+
+/// What failed before its first checkpoint may be mended in the same folder.
+#[test]
+fn a_command_that_was_wrong_does_not_block_its_folder() {
+    let runs = Runs::new(3);
+    assert!(runs.fails("run", &["--set", "width=0"]).contains("width is 0"));
+    runs.train("run", &["--steps", "2"]);
+    let longer = runs.fails("run", &["--steps", "4", "--set", "width=8"]);
+    assert!(longer.contains("the run's model.options.width is 16, expected 8"), "{longer}");
 }

@@ -83,7 +83,7 @@ pub use spec::{BatchSpec, StreamSpec};
 ///
 /// # Laws
 /// Those of the contract suite: what weighs 0 adds nothing, rows count alike in any order, a step on parts is the step
-/// on the whole, and the same calls give the same model, to the bit.
+/// on the whole, and the same calls give the same model, to the bit (on a GPU, as near as its sums are).
 pub trait TrainBackend {
     /// A batch on the device.
     type Batch: Send;
@@ -99,7 +99,7 @@ pub trait TrainBackend {
     /// One optimisation step on the sum of the losses of all parts.
     ///
     /// # Errors
-    /// `Invalid` if the loss or the gradient is no finite number: the model is then as before the step. Those of the device.
+    /// `Invalid` if there is no part, or if the loss or the gradient is no finite number: the model is then as before the step. Those of the device.
     fn step(&mut self, parts: &[Self::Batch]) -> Result<Report>;
 
     /// The loss of a batch; the model stays as it is.
@@ -111,7 +111,7 @@ pub trait TrainBackend {
     /// Writes all that a run needs to go on: the model, the optimiser's state and the number of steps, as safetensors.
     ///
     /// # Errors
-    /// Those of the device and of the writer.
+    /// `Invalid` if a number of the state is not finite: no run could go on from it. Those of the device and of the writer.
     fn save(&mut self, to: &mut dyn Write) -> Result<()>;
 
     /// Takes the state that [`TrainBackend::save`] wrote.

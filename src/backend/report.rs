@@ -116,6 +116,14 @@ impl StreamLoss {
     }
 }
 
+/// Checks that a step has something to be taken on.
+pub(super) fn check_parts<B>(parts: &[B]) -> Result<()> {
+    match parts.is_empty() {
+        true => Err(Error::invalid("parts of the step", 0, "at least 1")),
+        false => Ok(()),
+    }
+}
+
 /// Whether a reason is that of a word's token or a code.
 pub(super) fn is_token(reason: u8) -> bool {
     Reason::of(reason) == Some(Reason::Token)

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::TrainBatch;
+use crate::batch::{Placed, TrainBatch};
 use crate::error::{Error, Result};
 use crate::stream::{Kind, Layout, Stream};
 use crate::token::ABSENT;
@@ -39,7 +39,7 @@ pub struct StreamSpec {
     pub kind: Kind,
     /// Ids `0..inputs` are read, special ones among them, and -1, which has no embedding.
     pub inputs: usize,
-    /// Ids `0..outputs` are said: codes, and the end of the stream where it has one.
+    /// Ids `0..outputs` are said: codes, the end of the stream where it has one, and pads that may be learned behind it.
     pub outputs: usize,
     /// Whether the model says it at all.
     pub trained: bool,
@@ -47,7 +47,9 @@ pub struct StreamSpec {
 
 impl StreamSpec {
     fn new(stream: &Stream) -> Self {
-        let said = [stream.cardinality].into_iter().chain(stream.eos.map(|id| id + 1)).max();
+        // A tail of pads below the initial id can be learned.
+        let tail = (stream.pad < stream.initial).then_some(stream.pad);
+        let said = [stream.cardinality].into_iter().chain(stream.eos.into_iter().chain(tail).map(|id| id + 1)).max();
         let read = [stream.initial, stream.pad].into_iter().chain(stream.end_pad).chain(stream.bos).map(|id| id + 1);
         let outputs = said.unwrap_or(0);
         StreamSpec {
@@ -131,10 +133,25 @@ fn check_shapes(batch: &TrainBatch) -> Result<()> {
             format!("{shape:?}, the input's"),
         ));
     }
-    match batch.rows.len() == shape.0 {
-        true => Ok(()),
-        false => Err(Error::invalid("rows with segments", batch.rows.len(), format!("{}, the input's", shape.0))),
+    if batch.rows.len() != shape.0 {
+        return Err(Error::invalid("rows with segments", batch.rows.len(), format!("{}, the input's", shape.0)));
     }
+    batch.rows.iter().try_for_each(|row| check_places(row, shape.2 + 1))
+}
+
+/// Segments follow each other within the row's columns.
+fn check_places(row: &[Placed], columns: usize) -> Result<()> {
+    let mut end = 0;
+    for placed in row {
+        let steps = &placed.steps;
+        if steps.start < end || steps.end < steps.start || steps.end > columns {
+            let error =
+                Error::invalid("columns of the segment", format!("{steps:?}"), format!("within {end}..{columns}"));
+            return Err(error.in_recording(&placed.id));
+        }
+        end = steps.end;
+    }
+    Ok(())
 }
 
 /// Names the row's segments.

@@ -183,6 +183,10 @@ struct Watch {
 impl Watch {
     /// Waits for a thread that waits for the trainer; none where that has ended. Too long, and the trainer is stopped.
     fn wait<T>(&self, from: &Receiver<T>) -> io::Result<Option<T>> {
+        // Its pipes may be held open still by what it started.
+        if self.stalled.load(Ordering::Relaxed) {
+            return Err(ErrorKind::TimedOut.into());
+        }
         let begun = Instant::now();
         loop {
             let still = begun.max(*held(&self.moved)).elapsed();

@@ -44,9 +44,13 @@ impl<B: Backend> Sequence<B> {
         let [to, from] = [[rows, 1, steps, 1], [rows, 1, 1, steps]].map(|shape| segments.clone().reshape(shape));
         let other = to.not_equal(from).float();
         let hidden = (other + later(steps, device)).clamp_max(1.0) * HIDDEN;
+        let most = places.iter().copied().max().unwrap_or(0);
         let turn = |f: fn(f64) -> f64| {
-            let turned = places.iter().flat_map(|&place| (0..head).map(move |n| f(angle(place, n, head)) as f32));
-            Tensor::from_data(TensorData::new(turned.collect(), [rows, steps, 1, head]), device)
+            let angles = (0..=most).flat_map(|place| (0..head).map(move |n| angle(place, n, head)));
+            let turned: Vec<f32> = angles.map(|angle| f(angle) as f32).collect();
+            let of = |&place: &i32| turned[place as usize * head..][..head].iter().copied();
+            let cells = places.iter().flat_map(of).collect();
+            Tensor::from_data(TensorData::new(cells, [rows, steps, 1, head]), device)
         };
         Sequence { rows, steps, hidden, turns: Some([turn(f64::cos), turn(f64::sin)]) }
     }

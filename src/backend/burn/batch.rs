@@ -130,14 +130,15 @@ impl<B: Backend> Uploader<B> {
         let (text, audio) = labels.split_at(labels.partition_point(|label| self.said.text.contains(&label.stream)));
         let (rows, _, steps) = batch.shape();
         let (segments, places) = (batch.segment_ids().into_iter().collect(), batch.places());
-        let grid = (0..rows).flat_map(|row| (0..steps).map(move |step| [row, step]));
         Live {
             read: self.read([rows, steps], segments, &places.into_iter().collect::<Vec<_>>(), |k| {
                 batch.input.0.index_axis(ndarray::Axis(1), k).into_iter().copied()
             }),
             text: self.labelled(text, &self.said.text, |label| label.at[0] * steps + label.at[1]),
             audio: (!audio.is_empty()).then(|| {
-                let live: Vec<_> = grid.filter(|at| audio.iter().any(|label| label.at == *at)).collect();
+                let mut live: Vec<_> = audio.iter().map(|label| label.at).collect();
+                live.sort_unstable();
+                live.dedup();
                 self.steps(batch, &live, audio)
             }),
         }

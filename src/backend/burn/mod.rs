@@ -7,7 +7,7 @@
 //! text         t1        t2        t3          said of the next column, which is the target of this step
 //! depth        a1 b1 c1  a2 b2 c2  a3 b3 c3    a from x and t, b from x, t and a, c from all of these
 //! ```
-//! A stream is told what was said before it in the layout's order. Of a packed row's segments none sees another, and each
+//! Texts are said from x alone; an audio stream is told what was said before it in the layout's order. Of a packed row's segments none sees another, and each
 //! counts its places from 0. Embeddings, heads and projections are each stream's own; the layers of the depth transformer
 //! are shared by its streams, unlike Moshi's.
 //!

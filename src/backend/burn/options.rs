@@ -100,6 +100,9 @@ impl Options {
             return Err(Error::invalid("width of a head", self.width / self.heads, "an even number"));
         }
         let rates = [("learning_rate", self.learning_rate), ("weight_decay", self.weight_decay), ("clip", self.clip)];
+        if self.clip == 0.0 {
+            return Err(Error::invalid("clip", self.clip, "a finite number above 0"));
+        }
         match rates.into_iter().find(|(_, rate)| !(*rate >= 0.0 && rate.is_finite())) {
             Some((what, rate)) => Err(Error::invalid(what, rate, "a finite number that is not negative")),
             None => Ok(()),

@@ -33,8 +33,10 @@ pub(super) fn save<B: AutodiffBackend>(from: &BurnBackend<B>, to: &mut dyn Write
     for (part, trained) in from.parts.iter().zip(&from.trained) {
         let [mean, square] = &trained.means;
         for (name, tensor) in TENSORS.iter().zip([&trained.numbers, mean, square]) {
-            let bytes: Vec<u8> = read(tensor.clone())?.into_iter().flat_map(f32::to_le_bytes).collect();
-            tensors.push((format!("{}{name}", part.name), part.shape.to_vec(), bytes));
+            let (name, numbers) = (format!("{}{name}", part.name), read(tensor.clone())?);
+            check_finite(&name, &numbers)?;
+            let bytes: Vec<u8> = numbers.into_iter().flat_map(f32::to_le_bytes).collect();
+            tensors.push((name, part.shape.to_vec(), bytes));
         }
     }
     let views = tensors.iter().map(|(name, shape, bytes)| {
@@ -115,8 +117,16 @@ fn tensor<B: Backend>(file: &SafeTensors, part: &Part, name: &str, device: &B::D
     }
     let (numbers, _) = found.data().as_chunks();
     let numbers: Vec<f32> = numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-    if let Some(number) = numbers.iter().find(|number| !number.is_finite()) {
-        return Err(Error::invalid(format!("number in tensor {name} of the checkpoint"), number, "a finite one"));
-    }
+    check_finite(&name, &numbers)?;
     Ok(Tensor::from_data(TensorData::new(numbers, part.shape), device))
+}
+
+/// Nothing can be learned from a model that is lost: it is neither written over a better one nor read.
+fn check_finite(name: &str, numbers: &[f32]) -> Result<()> {
+    match numbers.iter().find(|number| !number.is_finite()) {
+        Some(number) => {
+            Err(Error::invalid(format!("number in tensor {name} of the checkpoint"), number, "a finite one"))
+        }
+        None => Ok(()),
+    }
 }

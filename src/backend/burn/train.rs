@@ -11,6 +11,7 @@ use super::loss::{Slopes, cost, report};
 use super::model::{Model, Part, Parts, Said};
 use super::optimise::{Step, Trained, squares};
 use super::{Options, state};
+use crate::backend::report::check_parts;
 use crate::backend::{BatchSpec, Report, TrainBackend};
 use crate::error::{Error, Result};
 
@@ -206,6 +207,7 @@ impl<B: AutodiffBackend> TrainBackend for BurnBackend<B> {
 
     /// A step in which nothing weighs anything is counted and leaves the model as it is.
     fn step(&mut self, parts: &[Batch<B>]) -> Result<Report> {
+        check_parts(parts)?;
         let mut all = Way::<B> { report: report(self.spec.streams.len(), &[], &[]), gradients: Vec::new() };
         for part in parts {
             let way = self.way(part, true)?;

@@ -16,6 +16,7 @@ pub(super) fn batches_of_another_kind_are_refused<B: Score>(make: Make<B>) -> Fo
     for (what, wrong) in kinds(&world)?.into_iter().chain(cells(&world, &batch)?) {
         holds(trial.upload.upload(&wrong).is_err(), || format!("a batch with {what} is taken"))?;
     }
+    holds(trial.step(&[]).is_err(), || "a step on nothing is taken".into())?;
     alike(&trial.evaluate(&batch)?, &expected)
 }
 
@@ -86,11 +87,15 @@ pub(super) fn what_is_no_number_is_refused<B: Score>(make: Make<B>) -> Found {
     holds(trial.evaluate(&batch)? == probe, || "the model is of no use behind what was refused".into())
 }
 
-/// Either the step is refused and the model as before, or its report is of numbers.
+/// Either the step is refused and the model as before, or its report is of numbers; a state that is saved behind it is
+/// one to go on from.
 fn refuses_or_reports<B: Score>(trial: &mut Trial<B>, world: &World, batch: &TrainBatch) -> Found {
     let before = trial.saved()?;
     match trial.step(&[batch]) {
-        Ok(report) => Ok(report.check(&world.spec)?),
+        Ok(report) => {
+            report.check(&world.spec)?;
+            Ok(trial.saved().map_or(Ok(()), |bytes| trial.load(&bytes))?)
+        }
         Err(_) => holds(trial.saved()? == before, || "a step that was refused has changed the model".into()),
     }
 }

@@ -23,6 +23,7 @@ use serde_json::Value;
 
 use self::frame::FrameWriter;
 use self::message::{Answer, Ask, Message, PROTOCOL};
+use super::report::check_parts;
 use super::{BatchSpec, Report, TrainBackend, Upload};
 use crate::batch::TrainBatch;
 use crate::error::{Error, Result};
@@ -206,6 +207,7 @@ impl TrainBackend for Process {
     }
 
     fn step(&mut self, parts: &[ProcessBatch]) -> Result<Report> {
+        check_parts(parts)?;
         let ask = Ask::Step { batches: parts.iter().map(|batch| batch.number).collect() };
         let report = self.report(&ask, &mut FrameWriter::default(), &parts.iter().collect::<Vec<_>>())?;
         report.check(&self.link.spec)?;

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::file::{File, malformed};
 use self::tables::{StreamTables, Tables};
+use super::report::check_parts;
 use super::{BatchSpec, Generate, Report, TrainBackend, Upload};
 use crate::batch::TrainBatch;
 use crate::error::{Error, Result};
@@ -145,6 +146,7 @@ impl TrainBackend for Reference {
     }
 
     fn step(&mut self, parts: &[TrainBatch]) -> Result<Report> {
+        check_parts(parts)?;
         let mut gradient = Tables::zeros(&self.spec, self.options.width);
         let mut report = Report::default();
         parts.iter().for_each(|part| report.add(&self.run(part, Some(&mut gradient))));
@@ -161,7 +163,12 @@ impl TrainBackend for Reference {
     }
 
     fn save(&mut self, to: &mut dyn Write) -> Result<()> {
-        self.learned.file(&self.spec)?.write(to)
+        let file = self.learned.file(&self.spec)?;
+        // A model that is lost is not written over a better one.
+        match file.tensors.iter().find(|(_, tensor)| tensor.iter().any(|number| !number.is_finite())) {
+            Some((name, _)) => Err(Error::invalid(format!("tensor `{name}`"), "not finite", "finite numbers")),
+            None => file.write(to),
+        }
     }
 
     fn load(&mut self, from: &mut dyn Read) -> Result<()> {

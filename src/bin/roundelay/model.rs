@@ -28,10 +28,10 @@ pub struct ModelArgs {
     /// Seconds that the trainer may do nothing for when it is waited for
     #[arg(long, value_name = "S", default_value_t = 600, requires = "trainer")]
     deadline: u64,
-    /// Where burn trains: auto is the first GPU, if there is one
+    /// Where burn trains: cpu, cuda:N, or auto, the first GPU if there is one [default: auto]
     #[cfg(feature = "burn")]
-    #[arg(long, value_name = "D", default_value = "auto", value_parser = device)]
-    device: burn::Device,
+    #[arg(long, value_name = "D", value_parser = device, conflicts_with = "trainer")]
+    device: Option<burn::Device>,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq)]
@@ -92,13 +92,19 @@ impl ModelArgs {
     pub fn model(&self, seed: u64) -> Result<Model, Failure> {
         let mut options = Map::from_iter([("seed".to_owned(), Value::from(seed))]);
         options.extend(self.settings.iter().cloned());
+        #[cfg(feature = "burn")]
+        if self.device.is_some() && self.backend == Backend::Reference {
+            return Err(Failure::Usage("--device is for burn".into()));
+        }
         if let Some(trainer) = &self.trainer {
             let deadline = Duration::from_secs(self.deadline);
             return Ok(Model::Process { trainer: trainer.clone(), options, deadline });
         }
         Ok(match self.backend {
             #[cfg(feature = "burn")]
-            Backend::Burn => Model::Burn { options: options_of(options)?, device: found(self.device)? },
+            Backend::Burn => {
+                Model::Burn { options: options_of(options)?, device: found(self.device.unwrap_or_default())? }
+            }
             Backend::Reference => Model::Reference { options: options_of(options)? },
         })
     }

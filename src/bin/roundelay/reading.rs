@@ -161,7 +161,7 @@ impl ReadArgs {
                 SliceText::Start => pipeline::SliceText::Start,
                 SliceText::Drop => pipeline::SliceText::Drop,
             },
-            augment: self.augment.augment(self.order.seed),
+            augment: self.augment.augment(self.order.seed).filter(|_| !part.evaluation),
             cache: self.cache.saturating_mul(1 << 20),
         };
         let collate = Collate::new(layout, self.policy()?, delay)?;

@@ -70,12 +70,13 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// Goes on behind the lines of the first `steps` steps; the rest is taken back.
-    pub fn open(path: &Path, steps: u64) -> Result<Self> {
+    /// Goes on behind the lines of the first `steps` steps; the rest is taken back, and evaluations that were made only
+    /// because the run ended there.
+    pub fn open(path: &Path, steps: u64, due: impl Fn(u64) -> bool) -> Result<Self> {
         let failed = |e| Error::io("write the learning curve", e).in_file(path.display());
         if path.exists() {
             let text = files::read_text(path, "learning curve", MOST_BYTES)?;
-            files::write_atomic(path, kept(&text, steps).as_bytes())?;
+            files::write_atomic(path, kept(&text, steps, due).as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         Ok(Curve { file, name: path.display().to_string() })
@@ -108,9 +109,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Point>> {
 }
 
 /// The lines of the first `steps` steps. A line that was not finished is behind them.
-fn kept(text: &str, steps: u64) -> String {
-    let of = |line: &&str| serde_json::from_str::<Point>(line).is_ok_and(|point| point.step <= steps);
-    text.split_inclusive('\n').take_while(|line| line.ends_with('\n')).take_while(of).collect()
+fn kept(text: &str, steps: u64, due: impl Fn(u64) -> bool) -> String {
+    let whole = text.split_inclusive('\n').take_while(|line| line.ends_with('\n'));
+    let points = whole.map_while(|line| Some((line, serde_json::from_str::<Point>(line).ok()?)));
+    let points = points.take_while(|(_, point)| point.step <= steps);
+    points.filter(|(_, point)| point.split == Split::Train || due(point.step)).map(|(line, _)| line).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +124,7 @@ mod tests {
     fn lines_behind_the_checkpoint_are_taken_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("curve.jsonl");
-        let mut curve = Curve::open(&path, 0).unwrap();
+        let mut curve = Curve::open(&path, 0, |_| true).unwrap();
         let point = |step| {
             Point::new((step, 0), Split::Train, &BatchSpec { streams: vec![], rows: 1, steps: 1 }, &Report::default())
         };
@@ -129,7 +132,7 @@ mod tests {
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, whole.trim_end()).unwrap();
 
-        let mut curve = Curve::open(&path, 3).unwrap();
+        let mut curve = Curve::open(&path, 3, |_| true).unwrap();
         (4..6).for_each(|step| curve.write(&point(step)).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         assert_eq!(whole.lines().count(), 5);

@@ -73,20 +73,19 @@ impl Run {
     /// `Io`.
     pub fn open(folder: &Path, layout: &Layout, plan: &Value) -> Result<Self> {
         fs::create_dir_all(folder).map_err(|e| Error::io("create the run's folder", e).in_file(folder.display()))?;
-        let old = folder.join(PLAN_FILE).exists();
-        if !old {
-            check_empty(folder)?;
-        }
+        check_ours(folder)?;
         let lock = files::lock(&folder.join("lock"))?;
+        check_ours(folder)?;
         remove_leftovers(folder)?;
-        match old {
-            true => check_plan(&folder.join(PLAN_FILE), plan)?,
-            false => {
+        let last = checkpoint(folder)?;
+        // Before the first checkpoint nothing is there to go on with: a command that was wrong may be mended.
+        match last {
+            Some(_) => check_plan(&folder.join(PLAN_FILE), plan)?,
+            None => {
                 write_atomic(&folder.join(LAYOUT_FILE), layout.to_json().as_bytes())?;
                 write_json_atomic(&folder.join(PLAN_FILE), plan)?;
             }
         }
-        let last = checkpoint(folder)?;
         remove_others(folder, last.as_ref())?;
         let begun = last.as_ref().map_or(0, |last| last.step);
         Ok(Run { folder: folder.to_owned(), last, begun, _lock: lock })
@@ -190,8 +189,12 @@ fn read_json(path: &Path, what: &str) -> Result<Value> {
     serde_json::from_str(&text).map_err(|e| Error::malformed(what, e).in_file(path.display()))
 }
 
-/// Nothing that is there already may be taken for a part of the run.
-fn check_empty(folder: &Path) -> Result<()> {
+/// What is there already is a run's, or the folder is empty. Looked at before anything is written, and again once nobody
+/// else can.
+fn check_ours(folder: &Path) -> Result<()> {
+    if folder.join(PLAN_FILE).exists() {
+        return Ok(());
+    }
     let failed = |e| Error::io("read the run's folder", e).in_file(folder.display());
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();

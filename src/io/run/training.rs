@@ -88,7 +88,7 @@ impl Run {
             return Ok(());
         }
         let place = |steps: u64| order.after(from, steps).map(|place| place.unwrap_or(from));
-        let mut curve = Curve::open(&self.folder.join(CURVE_FILE), begun)?;
+        let mut curve = Curve::open(&self.folder.join(CURVE_FILE), begun, |step| due(step, schedule.evaluate_every))?;
         let mut tell = |curve: &mut Curve, point: Point| curve.write(&point).map(|()| each(&point));
         let batches = data.train.batches(from, None, schedule.ahead)?;
         let mut feeder = Feeder::new(batches, backend.uploader()?, schedule.part_rows)?;
@@ -99,7 +99,7 @@ impl Run {
             let (now, last) = ((step, place(step - 1 - begun)?.epoch), step == schedule.steps);
             tell(&mut curve, Point::new(now, Split::Train, &spec, &report))?;
             if let Some(valid) = data.valid.as_ref().filter(|_| last || due(step, schedule.evaluate_every)) {
-                tell(&mut curve, Point::new(now, Split::Valid, &spec, &evaluated(backend, valid, schedule)?))?;
+                tell(&mut curve, Point::new(now, Split::Valid, &spec, &evaluated(backend, valid, &spec, schedule)?))?;
             }
             if last || due(step, schedule.save_every) {
                 curve.sync()?;
@@ -124,7 +124,12 @@ fn stepped<B: TrainBackend>(backend: &mut B, fed: &Fed<B::Batch>, spec: &BatchSp
 }
 
 /// The loss on all that was kept apart.
-fn evaluated<B: TrainBackend>(backend: &mut B, valid: &Loader<Delay>, schedule: &Schedule) -> Result<Report>
+fn evaluated<B: TrainBackend>(
+    backend: &mut B,
+    valid: &Loader<Delay>,
+    spec: &BatchSpec,
+    schedule: &Schedule,
+) -> Result<Report>
 where
     B::Batch: 'static,
 {
@@ -136,5 +141,6 @@ where
             sum.add(&backend.evaluate(&part)?);
         }
     }
+    sum.check(spec)?;
     Ok(sum)
 }

@@ -14,6 +14,9 @@ use crate::failure::{Failure, Outcome, note};
 use crate::model::{Model, WithVoice};
 use crate::verbs::words;
 
+/// Twenty minutes of Mimi's frames: each is said by looking at all before it.
+const MOST_FRAMES: usize = 15_000;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of a training run
@@ -109,6 +112,9 @@ impl Args {
             let lengths = format!("{given} frames of {there}, {all} in all");
             let expected = "at least 1 frame, all of them in the segment, and more in all";
             return Err(Error::invalid("prompt", lengths, expected).in_recording(&self.segment).into());
+        }
+        if all > MOST_FRAMES {
+            return Err(Error::over_limit("frames to be said", all, MOST_FRAMES).into());
         }
         let mut prompt = Array2::from_elem((segment.nrows(), all), roundelay::token::ABSENT as i32);
         let both = all.min(there);
