@@ -157,6 +157,11 @@ fn setting(text: &str) -> Result<(String, Value), String> {
 }
 
 fn options_of<T: DeserializeOwned>(options: Map<String, Value>) -> Result<T, Failure> {
+    // Every option has a default: one that is wrong is so by itself.
+    for (key, value) in &options {
+        let alone = Map::from_iter([(key.clone(), value.clone())]);
+        serde_json::from_value::<T>(alone.into()).map_err(|e| Failure::Usage(format!("--set {key}={value}: {e}")))?;
+    }
     serde_json::from_value(options.into()).map_err(|e| Failure::Usage(format!("--set: {e}")))
 }
 

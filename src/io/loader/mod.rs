@@ -40,7 +40,8 @@ pub struct LoaderOptions {
     pub text: SliceText,
     /// What is done to the text; it differs from pass to pass.
     pub augment: Option<Augment>,
-    /// Bytes of decoded row groups that each dataset may keep; part of the plan, as pools depend on it.
+    /// Bytes of decoded row groups that each dataset may keep. Pools depend on it, and are part of the plan.
+    #[serde(skip)]
     pub cache: usize,
 }
 

@@ -76,7 +76,8 @@ impl Curve {
         let failed = |e| Error::io("write the learning curve", e).in_file(path.display());
         if path.exists() {
             let text = files::read_text(path, "learning curve", MOST_BYTES)?;
-            files::write_atomic(path, kept(&text, steps, due).as_bytes())?;
+            let kept = kept(&text, steps, due).map_err(|e| e.in_file(path.display()))?;
+            files::write_atomic(path, kept.as_bytes())?;
         }
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
         Ok(Curve { file, name: path.display().to_string() })
@@ -101,19 +102,23 @@ pub(super) fn read(path: &Path) -> Result<Vec<Point>> {
         return Ok(Vec::new());
     }
     let text = files::read_text(path, "learning curve", MOST_BYTES)?;
-    let point = |(line, text)| {
-        let malformed = |e| Error::malformed("learning curve", e).on_line(line + 1).in_file(path.display());
-        serde_json::from_str(text).map_err(malformed)
-    };
-    text.lines().enumerate().map(point).collect()
+    text.lines().enumerate().map(|line| point(line).map_err(|e| e.in_file(path.display()))).collect()
 }
 
-/// The lines of the first `steps` steps. A line that was not finished is behind them.
-fn kept(text: &str, steps: u64, due: impl Fn(u64) -> bool) -> String {
-    let whole = text.split_inclusive('\n').take_while(|line| line.ends_with('\n'));
-    let points = whole.map_while(|line| Some((line, serde_json::from_str::<Point>(line).ok()?)));
-    let points = points.take_while(|(_, point)| point.step <= steps);
-    points.filter(|(_, point)| point.split == Split::Train || due(point.step)).map(|(line, _)| line).collect()
+fn point((number, line): (usize, &str)) -> Result<Point> {
+    serde_json::from_str(line).map_err(|e| Error::malformed("learning curve", e).on_line(number + 1))
+}
+
+/// The lines of the first `steps` steps. A last line that was not finished is behind them.
+fn kept(text: &str, steps: u64, due: impl Fn(u64) -> bool) -> Result<String> {
+    let mut kept = String::new();
+    for (number, line) in text.split_inclusive('\n').enumerate().filter(|(_, line)| line.ends_with('\n')) {
+        let point = point((number, line))?;
+        if point.step <= steps && (point.split == Split::Train || due(point.step)) {
+            kept.push_str(line);
+        }
+    }
+    Ok(kept)
 }
 
 #[cfg(test)]
@@ -136,5 +141,9 @@ mod tests {
         (4..6).for_each(|step| curve.write(&point(step)).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         assert_eq!(whole.lines().count(), 5);
+
+        std::fs::write(&path, whole.replacen("\"step\":2", "rubbish", 1)).unwrap();
+        let error = Curve::open(&path, 3, |_| true).unwrap_err().to_string();
+        assert!(error.contains("curve.jsonl:2: learning curve is ill-formed"), "{error}");
     }
 }

@@ -81,11 +81,9 @@ impl Run {
         // Before the first checkpoint nothing is there to go on with: a command that was wrong may be mended.
         match last {
             Some(_) => check_plan(&folder.join(PLAN_FILE), plan)?,
-            None => {
-                write_atomic(&folder.join(LAYOUT_FILE), layout.to_json().as_bytes())?;
-                write_json_atomic(&folder.join(PLAN_FILE), plan)?;
-            }
+            None => write_json_atomic(&folder.join(PLAN_FILE), plan)?,
         }
+        write_atomic(&folder.join(LAYOUT_FILE), layout.to_json().as_bytes())?;
         remove_others(folder, last.as_ref())?;
         let begun = last.as_ref().map_or(0, |last| last.step);
         Ok(Run { folder: folder.to_owned(), last, begun, _lock: lock })
@@ -156,14 +154,19 @@ pub fn load_checkpoint(folder: &Path, checkpoint: &Checkpoint, backend: &mut imp
     backend.load(&mut BufReader::new(files::open(&path)?)).map_err(|e| e.in_file(path.display()))
 }
 
+/// Whether [`Run::save`] gives such names.
+fn is_checkpoint(name: &str) -> bool {
+    let number = name.strip_prefix("checkpoint-").and_then(|name| name.strip_suffix(".safetensors"));
+    number.is_some_and(|number| number.len() >= 8 && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Removes the checkpoints that are not the last: one before it, or one behind it that was not named yet.
 fn remove_others(folder: &Path, last: Option<&Checkpoint>) -> Result<()> {
     let failed = |e| Error::io("remove old checkpoints", e).in_file(folder.display());
     for entry in fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let kept = last.is_some_and(|last| name == last.file.as_str());
-        if !kept && name.to_str().is_some_and(|name| name.starts_with("checkpoint-") && name.ends_with(".safetensors"))
-        {
+        if !kept && name.to_str().is_some_and(is_checkpoint) {
             fs::remove_file(folder.join(name)).map_err(failed)?;
         }
     }

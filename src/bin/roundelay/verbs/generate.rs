@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, s};
 use roundelay::backend::{BatchSpec, Generate, Sampler, Sampling, TrainBackend, fill};
-use roundelay::io::{Checkpoint, Dataset, load_checkpoint, read_run, tensors, write_wav};
+use roundelay::io::{Checkpoint, Dataset, load_checkpoint, read_run, sha256_of_file, tensors, write_wav};
+use roundelay::text::Tokenizer;
 use roundelay::token::UNGENERATED;
 use roundelay::{Error, Frames, Kind, Layout, Seconds, pipeline};
 
-use crate::args::CodecArg;
+use crate::args::{self, CodecArg};
 use crate::failure::{Failure, Outcome, note};
 use crate::model::{Model, WithVoice};
 use crate::verbs::words;
@@ -19,7 +20,7 @@ const MOST_FRAMES: usize = 15_000;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of a training run
+    /// Folder of a training run by burn or the reference
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Dataset folder with the segment that is gone on with
@@ -28,7 +29,7 @@ pub struct Args {
     /// The segment; what other speakers say in it is given all the way
     #[arg(long, value_name = "ID")]
     segment: String,
-    /// WAV to write, one channel a speaker; for codes of a codec that is at hand
+    /// WAV to write, one channel a speaker, if the codec is at hand; or --codes, or both
     #[arg(short, long, value_name = "WAV", required_unless_present = "codes")]
     output: Option<PathBuf>,
     /// Seconds of the segment that are given before the model goes on
@@ -60,6 +61,7 @@ pub struct Args {
 struct Speaking<'a> {
     args: &'a Args,
     dataset: &'a Dataset,
+    tokenizer: Option<&'a Tokenizer>,
     checkpoint: &'a Checkpoint,
     /// `[stream, time]`; -2 is what the model is to say.
     prompt: Array2<i32>,
@@ -86,10 +88,33 @@ impl Args {
         self.check_codec(&dataset)?;
         let spec: BatchSpec = serde::Deserialize::deserialize(&plan["spec"])
             .map_err(|e| Error::malformed("the run's spec", e).in_file(self.run.display()))?;
+        let tokenizer = self.tokenizer(&dataset)?;
         let segment = dataset.segment(&self.segment)?.codes.0;
         let prompt = self.prompt(&layout, &segment)?;
-        let speaking = Speaking { args: &self, dataset: &dataset, checkpoint: &checkpoint, prompt, segment };
+        let speaking = Speaking {
+            args: &self,
+            dataset: &dataset,
+            tokenizer: tokenizer.as_ref(),
+            checkpoint: &checkpoint,
+            prompt,
+            segment,
+        };
         Model::of_plan(&plan).map_err(|e| e.in_file(self.run.display()))?.speaking(&spec, speaking)
+    }
+
+    /// What turns text into words, if it is to be; not the dataset's own is told.
+    fn tokenizer(&self, dataset: &Dataset) -> Result<Option<Tokenizer>, Failure> {
+        let Some(path) = &self.tokenizer else { return Ok(None) };
+        if !dataset.layout().streams().iter().any(|stream| stream.kind == Kind::Text) {
+            return Err(Error::unsupported("--tokenizer", "the layout has no text stream").into());
+        }
+        let own = dataset.info().tokenizer.as_ref();
+        if own.is_some_and(|own| own.sha256.is_some())
+            && own.and_then(|own| own.sha256.clone()) != Some(sha256_of_file(path)?)
+        {
+            note(format!("{} is not the tokenizer of the dataset: words may come out wrong", path.display()));
+        }
+        Ok(Some(args::tokenizer(path)?))
     }
 
     /// Codes of another codec would come out as noise.
@@ -109,9 +134,9 @@ impl Args {
         let (given, there) = (frames(self.prompt), segment.ncols());
         let all = self.seconds.map_or(there, frames);
         if given == 0 || given > there || all <= given {
-            let lengths = format!("{given} frames of {there}, {all} in all");
-            let expected = "at least 1 frame, all of them in the segment, and more in all";
-            return Err(Error::invalid("prompt", lengths, expected).in_recording(&self.segment).into());
+            let lengths = format!("{given} frames of the segment's {there}, with --seconds for {all} in all");
+            let expected = "at least 1 frame, no more than the segment has, and fewer than in all";
+            return Err(Error::invalid("--prompt", lengths, expected).in_recording(&self.segment).into());
         }
         if all > MOST_FRAMES {
             return Err(Error::over_limit("frames to be said", all, MOST_FRAMES).into());
@@ -147,11 +172,17 @@ impl Speaking<'_> {
         if let Some(path) = &self.args.codes {
             tensors::write(path, &[("codes", codes.mapv(i64::from).into())])?;
         }
+        if let Some(path) = &self.args.output {
+            self.write_sound(codes, path)?;
+        }
+        // Last, as whoever reads it may have enough of it.
         let said = layout.streams().iter().map(|stream| stream.trained);
-        self.tell(codes, &said.collect::<Vec<_>>())?;
-        let Some(output) = &self.args.output else { return Ok(()) };
+        self.tell(codes, &said.collect::<Vec<_>>())
+    }
+
+    fn write_sound(&self, codes: &Array2<i32>, output: &Path) -> Outcome {
         let codec = self.args.codec.codec();
-        let audio = pipeline::audio_codes(layout, &Frames(codes.view()))?;
+        let audio = pipeline::audio_codes(self.dataset.layout(), &Frames(codes.view()))?;
         let channels = pipeline::decode(codec.as_ref(), &audio)?;
         let clipped = write_wav(output, codec.spec().sample_rate, &channels)?;
         if clipped > 0 {
@@ -183,8 +214,8 @@ impl Speaking<'_> {
                 )?;
             }
         }
-        if let Some(tokenizer) = &self.args.tokenizer {
-            writeln!(out, "words   {}", words::printed(self.dataset, codes, Path::new(tokenizer))?)?;
+        if let Some(tokenizer) = self.tokenizer {
+            writeln!(out, "words   {}", words::printed(self.dataset, codes, tokenizer)?)?;
         }
         Ok(())
     }

@@ -85,7 +85,12 @@ impl Args {
             ..Schedule::default()
         };
         if let Some(last) = run.checkpoint() {
-            note(format!("goes on from step {} of {}", last.step, self.steps));
+            match last.step < self.steps {
+                true => note(format!("goes on from step {} of {}", last.step, self.steps)),
+                false => {
+                    note(format!("the run has {} steps already: --steps {} asks for no more", last.step, self.steps))
+                }
+            }
         }
         model.on(&spec, Training { run: &mut run, data: &data, schedule })?;
         let (step, curve) = (run.checkpoint().map_or(0, |last| last.step), run.curve()?);

@@ -1,7 +1,7 @@
 //! `words IN --tokenizer M`: text rows back to words
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ndarray::{Array2, ArrayD, Axis};
 use roundelay::batch::Segment;
@@ -98,9 +98,9 @@ impl Args {
 }
 
 /// The words of a grid that goes with a dataset, as they print.
-pub fn printed(dataset: &Dataset, codes: &Array2<i32>, tokenizer: &Path) -> Result<String, Failure> {
+pub fn printed(dataset: &Dataset, codes: &Array2<i32>, tokenizer: &Tokenizer) -> Result<String, Failure> {
     let grid = codes.mapv(i64::from).into_dyn();
-    let words = words_in(dataset, &grid, &[], &args::tokenizer(tokenizer)?)?;
+    let words = words_in(dataset, &grid, &[], tokenizer)?;
     Ok(serde_json::to_string(&Printed { alignments: Some(words) }).map_err(std::io::Error::from)?)
 }
 
