@@ -126,12 +126,9 @@ impl StreamSpec {
 fn check_shapes(batch: &TrainBatch) -> Result<()> {
     let (TrainBatch { target, weights, reasons, .. }, shape) = (batch, batch.shape());
     let grids = [("target", target.0.dim()), ("weights", weights.0.dim()), ("reasons", reasons.0.dim())];
-    for (name, found) in grids.into_iter().filter(|(_, found)| *found != shape) {
-        return Err(Error::invalid(
-            format!("shape of the {name}"),
-            format!("{found:?}"),
-            format!("{shape:?}, the input's"),
-        ));
+    if let Some((name, found)) = grids.into_iter().find(|(_, found)| *found != shape) {
+        let [found, expected] = [format!("{found:?}"), format!("{shape:?}, the input's")];
+        return Err(Error::invalid(format!("shape of the {name}"), found, expected));
     }
     if batch.rows.len() != shape.0 {
         return Err(Error::invalid("rows with segments", batch.rows.len(), format!("{}, the input's", shape.0)));
