@@ -2,6 +2,8 @@
 
 mod common;
 
+#[path = "golden/codebook.rs"]
+mod codebook;
 #[path = "golden/delay.rs"]
 mod delay;
 #[path = "golden/interleave.rs"]

@@ -1,15 +1,13 @@
-//! The nearest code of a table for every row of a batch, through one matrix product.
+//! The nearest code of a table for every row of a batch.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2};
 
-/// Rows of one matrix product: the scores of a batch against 2048 codes then take 2 MiB.
-const ROWS: usize = 256;
+use super::product::Panels;
 
-/// A table of codes with what a search needs, worked out once.
+/// A table of codes, with a copy of it that is laid out for searching.
 ///
 /// ```text
 /// table [codes, d]   row i is the vector of code i
-/// norms [codes]      |c|^2 of each row
 /// ```
 ///
 /// The nearest code by Euclidean distance is the one with the smallest `|c|^2 - 2 x.c`; the term
@@ -18,16 +16,14 @@ const ROWS: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Codes {
     table: Array2<f32>,
-    transposed: Array2<f32>,
-    norms: Array1<f32>,
+    panels: Panels,
 }
 
 impl Codes {
-    /// Keeps `table` `[codes, d]` with its norms.
+    /// Keeps `table` `[codes, d]`.
     pub fn new(table: Array2<f32>) -> Self {
-        let norms = table.map_axis(Axis(1), |row| row.dot(&row));
-        let transposed = table.t().as_standard_layout().into_owned();
-        Codes { table, transposed, norms }
+        let panels = Panels::new(table.view());
+        Codes { table, panels }
     }
 
     /// The vectors, `[codes, d]`.
@@ -58,43 +54,30 @@ impl Codes {
     /// # Panics
     /// If `vectors` has another width than the table, or the table has no code.
     pub fn nearest(&self, vectors: ArrayView2<'_, f32>) -> Vec<usize> {
-        let mut codes = Vec::with_capacity(vectors.nrows());
-        self.scores(vectors, |scores| codes.push(lowest(scores)));
+        self.check(&vectors);
+        let mut codes = vec![0; vectors.nrows()];
+        self.panels.nearest(vectors, &mut codes);
         codes
     }
 
     /// Calls `each` once for every row, in order, with `|c|^2 - 2 x.c` of all codes.
     ///
     /// Adding the row's own `|x|^2` to a score gives the squared distance.
-    pub(crate) fn scores(&self, vectors: ArrayView2<'_, f32>, mut each: impl FnMut(&[f32])) {
-        assert!(!self.is_empty(), "a search needs at least one code");
-        let mut scores = Array2::zeros((ROWS.min(vectors.nrows()), self.len()));
-        for batch in vectors.axis_chunks_iter(Axis(0), ROWS) {
-            let mut part = scores.slice_mut(s![..batch.nrows(), ..]);
-            part.assign(&self.norms.view().insert_axis(Axis(0)));
-            ndarray::linalg::general_mat_mul(-2.0, &batch, &self.transposed, 1.0, &mut part);
-            for row in part.rows() {
-                each(row.to_slice().expect("rows of a row-major matrix are contiguous"));
-            }
-        }
+    pub(crate) fn scores(&self, vectors: ArrayView2<'_, f32>, each: impl FnMut(&[f32])) {
+        self.check(&vectors);
+        self.panels.scores(vectors, self.len(), each);
     }
-}
 
-/// The place of the smallest score; the first of equals.
-fn lowest(scores: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, &score) in scores.iter().enumerate() {
-        if score < scores[best] {
-            best = index;
-        }
+    fn check(&self, vectors: &ArrayView2<'_, f32>) {
+        assert!(!self.is_empty(), "a search needs at least one code");
+        assert_eq!(vectors.ncols(), self.dimension(), "vectors as wide as the table");
     }
-    best
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::ArrayView1;
+    use ndarray::{ArrayView1, Axis};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 

@@ -25,8 +25,8 @@ use crate::units::FrameRate;
 pub use tables::Tables;
 pub use train::{Training, features};
 
-/// Samples a second.
-const SAMPLE_RATE: u32 = 24_000;
+/// Samples a second that the codec works with.
+pub const SAMPLE_RATE: u32 = 24_000;
 /// Samples of a frame: 80 ms.
 const FRAME: usize = 1920;
 /// Samples of a sub-frame: 10 ms.

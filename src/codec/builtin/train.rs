@@ -2,31 +2,43 @@
 //!
 //! ```text
 //! features [n, F] --mean, weight--> principal directions --> vectors [n, D]
-//! vectors --k-means--> table 0 --residual--k-means--> table 1 ...                     first pass
-//! all codes found anew with a beam; each table averaged over what the others leave    further passes
+//! vectors, some --k-means--> table 0 --residual--k-means--> table 1 ...               start
+//! vectors, shuffled, batch by batch: every table follows by EMA, dead codes revived   epochs
+//! all codes found anew with a beam; each table averaged over what the others leave    passes
 //! ```
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
-use crate::codebook::{KMeans, ResidualQuantizer, Usage, average, without_others};
+use crate::codebook::{
+    Alone, Draws, ResidualQuantizer, ResidualTrainer, ResidualTraining, SeededDraws, Usage, average, without_others,
+};
 use crate::error::{Error, Result};
 
 use super::bands::BANDS;
 use super::tables::Tables;
 use super::{CODEBOOKS, CODES, FEATURES, PITCH, VOICING, analysis};
 
+/// Vectors of the batch on which the tables start.
+const FIRST: usize = 1 << 16;
+/// Vectors of every further batch: several for each code.
+const BATCH: usize = 1 << 13;
+
+/// Rounds at the end, each of a search of all codes, in which codes that nobody uses are given vectors.
+const SETTLING: usize = 3;
+
 /// How the tables are trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Training {
     /// Dimensions that are kept of the features. Default 64; each costs 16 KiB in the file.
     pub dimensions: usize,
-    /// Rounds of k-means for each level. Default 12.
-    pub rounds: usize,
-    /// Passes over all levels after the first. Default 2; each costs about as much as the first.
+    /// How often all vectors go by while the tables follow them. Default 4.
+    pub epochs: usize,
+    /// Passes with a beam after that. Default 2; each costs about as much as four epochs.
     pub passes: usize,
     /// Ways kept while searching in those passes. Default 4.
     pub beam: usize,
-    /// How much an error of the pitch's logarithm weighs against one of a band's. Default 8.
+    /// How much an error of the pitch's logarithm weighs against one of a band's. Default 16: where harmonics lie
+    /// is most of what a listener and a spectrum notice.
     pub pitch_weight: f32,
     /// The same for the voicing. Default 3.
     pub voicing_weight: f32,
@@ -36,7 +48,7 @@ pub struct Training {
 
 impl Default for Training {
     fn default() -> Self {
-        Training { dimensions: 64, rounds: 12, passes: 2, beam: 4, pitch_weight: 8.0, voicing_weight: 3.0, seed: 0 }
+        Training { dimensions: 64, epochs: 4, passes: 2, beam: 4, pitch_weight: 16.0, voicing_weight: 3.0, seed: 0 }
     }
 }
 
@@ -65,15 +77,21 @@ impl Training {
         let data = Data { vectors: weighted.dot(&basis.t()), whole: mean_square(&weighted) };
         let lost = 1.0 - data.share(&data.vectors);
         report(&format!("{} frames; the basis leaves {lost:.4} of the variance", data.vectors.nrows()));
-        let mut levels = self.first_pass(&data, report);
-        for pass in 0..self.passes {
-            self.further_pass(&mut levels, &data, pass + 2, report);
+        let mut draws = SeededDraws::new(self.seed);
+        let mut levels = self.follow(&data, &mut draws, report)?;
+        for pass in 1..=self.passes {
+            self.pass(&mut levels, &data, pass, &mut draws, report);
         }
-        let tables = Tables::pack(mean, weight, &basis, &levels);
-        let codes = tables.quantizer.encode_beam(data.vectors.view(), self.beam);
-        let error = data.error(&tables.quantizer, &codes);
-        report(&format!("packed: error {error:.4}; {}", perplexities(codes.view())));
-        Ok(tables)
+        let mut settling = 0..SETTLING;
+        loop {
+            let tables = Tables::pack(mean.clone(), weight.clone(), &basis, &levels);
+            let codes = tables.quantizer.encode_beam(data.vectors.view(), self.beam);
+            let error = data.error(&tables.quantizer, &codes);
+            report(&format!("packed: error {error:.5}; {}", usage(codes.view())));
+            if settling.next().is_none() || revive(&mut levels, &data, codes.view(), &mut draws) == 0 {
+                return Ok(tables);
+            }
+        }
     }
 
     fn check(&self, features: ArrayView2<'_, f32>) -> Result<()> {
@@ -81,7 +99,10 @@ impl Training {
             return Err(Error::invalid("features of a frame", features.ncols(), FEATURES));
         }
         if features.nrows() <= CODES {
-            return Err(Error::invalid("frames to train on", features.nrows(), format!("more than {CODES}")));
+            let seconds = |frames: usize| frames as f64 * super::FRAME as f64 / f64::from(super::SAMPLE_RATE);
+            let found = format!("{:.2} s ({} frames)", seconds(features.nrows()), features.nrows());
+            let expected = format!("more than {:.2} s ({CODES} frames), and better hours", seconds(CODES));
+            return Err(Error::invalid("speech to train on", found, expected));
         }
         if !(1..=FEATURES).contains(&self.dimensions) {
             return Err(Error::invalid("dimensions", self.dimensions, format!("1 to {FEATURES}")));
@@ -100,23 +121,37 @@ impl Training {
         })
     }
 
-    /// Trains level after level on what the levels before leave.
-    fn first_pass(&self, data: &Data, report: &mut dyn FnMut(&str)) -> Vec<Array2<f32>> {
-        let mut residual = data.vectors.clone();
-        let mut levels = Vec::with_capacity(CODEBOOKS);
-        for level in 0..CODEBOOKS {
-            let seed = self.seed.wrapping_add(level as u64);
-            let table = KMeans { clusters: CODES, rounds: self.rounds, seed }.fit(residual.view()).means;
-            let quantizer = ResidualQuantizer::new(vec![table.clone()]);
-            residual -= &quantizer.decode(quantizer.encode(residual.view()).view());
-            report(&format!("level {level}: error {:.4}", data.share(&residual)));
-            levels.push(table);
+    /// Starts the tables on some vectors, and lets them follow all.
+    fn follow(&self, data: &Data, draws: &mut SeededDraws, report: &mut dyn FnMut(&str)) -> Result<Vec<Array2<f32>>> {
+        let rows = data.vectors.nrows();
+        let training =
+            ResidualTraining { levels: CODEBOOKS, codes: CODES, seed: self.seed, ..ResidualTraining::default() };
+        let first = data.vectors.select(Axis(0), &draws.rows(rows, FIRST.min(rows)));
+        let mut trainer = ResidualTrainer::new(&training, first.view(), &mut Alone)?;
+        report(&format!("start: tables from {} vectors", first.nrows()));
+        for epoch in 1..=self.epochs {
+            let order = draws.rows(rows, rows);
+            let (mut left, mut revived) = (0.0, 0);
+            for rows in order.chunks(BATCH) {
+                let steps = trainer.step(data.vectors.select(Axis(0), rows).view(), &mut Alone)?;
+                left += steps.last().map_or(0.0, |step| step.error) * rows.len() as f64;
+                revived += steps.iter().map(|step| step.revived.len()).sum::<usize>();
+            }
+            let error = left / rows as f64 * self.dimensions as f64 / data.whole;
+            report(&format!("epoch {epoch}: error {error:.5}; {revived} dead codes revived"));
         }
-        levels
+        Ok(trainer.levels().iter().map(|level| level.codes().table().to_owned()).collect())
     }
 
     /// Finds all codes anew with a beam and averages each table in turn over what the others leave.
-    fn further_pass(&self, levels: &mut [Array2<f32>], data: &Data, pass: usize, report: &mut dyn FnMut(&str)) {
+    fn pass(
+        &self,
+        levels: &mut [Array2<f32>],
+        data: &Data,
+        pass: usize,
+        draws: &mut SeededDraws,
+        report: &mut dyn FnMut(&str),
+    ) {
         let mut quantizer = ResidualQuantizer::new(levels.to_vec());
         let codes = quantizer.encode_beam(data.vectors.view(), self.beam);
         let before = data.error(&quantizer, &codes);
@@ -127,8 +162,28 @@ impl Training {
             quantizer = ResidualQuantizer::new(levels.to_vec());
         }
         let after = data.error(&quantizer, &codes);
-        report(&format!("pass {pass}: error {before:.4}, with the tables moved {after:.4}"));
+        let revived = revive(levels, data, codes.view(), draws);
+        report(&format!(
+            "pass {pass}: error {before:.5}, with the tables moved {after:.5}; {revived} dead codes revived"
+        ));
     }
+}
+
+/// Gives codes that nobody uses what the levels before leave of vectors drawn at random, so that the search meets
+/// them on its way, and returns how many those were.
+fn revive(levels: &mut [Array2<f32>], data: &Data, codes: ArrayView2<'_, i32>, draws: &mut SeededDraws) -> usize {
+    let quantizer = ResidualQuantizer::new(levels.to_vec());
+    let mut revived = 0;
+    for (level, table) in levels.iter_mut().enumerate() {
+        let usage = used(codes.row(level));
+        let dead: Vec<usize> = (0..CODES).filter(|&code| usage.counts()[code] == 0).collect();
+        let rows = draws.rows(data.vectors.nrows(), dead.len());
+        let before = quantizer.decode(codes.slice(s![..level, ..]).select(Axis(1), &rows).view());
+        let left = data.vectors.select(Axis(0), &rows) - before;
+        dead.iter().zip(left.rows()).for_each(|(&code, left)| table.row_mut(code).assign(&left));
+        revived += dead.len();
+    }
+    revived
 }
 
 /// What is trained on.
@@ -148,14 +203,19 @@ impl Data {
     }
 }
 
-/// The perplexity of each level: how many equally frequent codes would say as much.
-fn perplexities(codes: ArrayView2<'_, i32>) -> String {
-    let perplexity = codes.rows().into_iter().map(|row| {
-        let mut usage = Usage::new(CODES);
-        row.iter().for_each(|&code| usage.add(code as usize));
-        format!("{:.0}", usage.perplexity())
-    });
-    format!("perplexity {}", perplexity.collect::<Vec<_>>().join(" "))
+/// The perplexity of each level: how many equally frequent codes would say as much; and how many codes nobody used.
+fn usage(codes: ArrayView2<'_, i32>) -> String {
+    let usages = codes.rows().into_iter().map(used);
+    let (perplexity, dead): (Vec<_>, Vec<_>) =
+        usages.map(|usage| (format!("{:.0}", usage.perplexity()), CODES - usage.used())).unzip();
+    format!("perplexity {}; {} dead codes", perplexity.join(" "), dead.iter().sum::<usize>())
+}
+
+/// How one level's codes are used.
+fn used(row: ArrayView1<'_, i32>) -> Usage {
+    let mut usage = Usage::new(CODES);
+    row.iter().for_each(|&code| usage.add(code as usize));
+    usage
 }
 
 /// Mean squared length of the rows.
@@ -242,12 +302,15 @@ mod tests {
     #[test]
     fn too_few_frames_are_refused() {
         let error = Training::default().run(Array2::zeros((10, FEATURES)).view(), &mut |_| ()).unwrap_err();
-        assert_eq!(error.to_string(), "frames to train on is 10, expected more than 2048");
+        assert_eq!(
+            error.to_string(),
+            "speech to train on is 0.80 s (10 frames), expected more than 163.84 s (2048 frames), and better hours"
+        );
     }
 
     #[test]
     fn weights_cover_every_kind_of_feature() {
         let weights = Training::default().weights();
-        assert_eq!((weights[0], weights[BANDS - 1], weights[PITCH], weights[FEATURES - 1]), (1.0, 0.5, 8.0, 3.0));
+        assert_eq!((weights[0], weights[BANDS - 1], weights[PITCH], weights[FEATURES - 1]), (1.0, 0.5, 16.0, 3.0));
     }
 }
