@@ -1,6 +1,7 @@
 //! What is in a grid or a dataset, for people to look at.
 
 mod aligned;
+mod codebook;
 mod conversation;
 #[cfg(feature = "io")]
 mod curve;
@@ -10,6 +11,7 @@ mod picture;
 mod summary;
 mod tokens;
 
+pub use codebook::{CodeUse, CodebookCounts, CodebookStatistics, CodebookUse, UseFigures};
 pub use conversation::{Conversation, InRow, Lengths, SpeakerStatistics, Statistics, TextStatistics};
 #[cfg(feature = "io")]
 pub use curve::Curve;

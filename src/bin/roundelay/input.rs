@@ -1,6 +1,7 @@
 //! What verbs read: a tensor file, or one segment of a dataset.
 
 use std::path::PathBuf;
+use std::sync::mpsc;
 
 use clap::Args;
 use ndarray::{Array2, ArrayD};
@@ -69,4 +70,21 @@ pub fn last_axis(grid: &ArrayD<i64>) -> usize {
 pub fn one_example(grid: ArrayD<i64>) -> Result<Array2<i64>, Error> {
     let axes = grid.ndim();
     grid.into_dimensionality().map_err(|_| Error::invalid("number of axes", axes, "2, as [stream, time]"))
+}
+
+/// Segments that wait to be counted while others are read.
+const AHEAD: usize = 8;
+
+/// Shows `count` all segments of a dataset in order, one by one, so that memory does not grow with their number.
+pub fn each_segment(
+    dataset: &Dataset,
+    mut count: impl FnMut(Segment) -> roundelay::Result<()>,
+) -> roundelay::Result<()> {
+    std::thread::scope(|scope| {
+        // One thread reads what another counts.
+        let (sender, segments) = mpsc::sync_channel(AHEAD);
+        // Whoever counts may have stopped at an error.
+        scope.spawn(|| dataset.segments().try_for_each(move |segment| sender.send(segment).ok()));
+        segments.into_iter().try_for_each(|segment| count(segment?))
+    })
 }

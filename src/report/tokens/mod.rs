@@ -17,6 +17,7 @@ use crate::units::Seconds;
 
 use split::SplitCounts;
 pub use statistics::{FrameLengths, LongestRun, SplitStatistics, StreamStatistics, TokenStatistics};
+pub(super) use stream::MOST_CODES;
 use stream::StreamCounts;
 
 /// Counts over the codes of segments of one layout, in memory that is taken at the beginning: about 35 MiB for 17 streams,

@@ -22,7 +22,7 @@ use crate::units::FrameRate;
 const ALL_PLACES: usize = 1 << 22;
 const MOST_PLACES: usize = 1 << 17;
 /// Codes that are counted one by one, of all streams together: 64 MiB. Layouts are data, and may name any number.
-const MOST_CODES: u64 = 1 << 23;
+pub(in crate::report) const MOST_CODES: u64 = 1 << 23;
 
 /// What is counted of one stream.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,6 +3,7 @@
 mod align;
 mod batches;
 mod build;
+mod codebook;
 mod decode;
 mod encode;
 mod export;
@@ -59,6 +60,8 @@ pub enum Verb {
     Encode(encode::Args),
     /// Turns codes into sound
     Decode(decode::Args),
+    /// Trains codebooks, and tells how those of datasets are used
+    Codebook(codebook::Args),
     /// Draws the grid of streams and steps
     Show(show::Args),
 }
@@ -83,6 +86,7 @@ impl Verb {
             Verb::Words(args) => args.run(),
             Verb::Encode(args) => args.run(),
             Verb::Decode(args) => args.run(),
+            Verb::Codebook(args) => args.run(),
             Verb::Show(args) => args.run(),
         }
     }

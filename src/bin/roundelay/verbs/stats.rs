@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::mpsc;
 
 use clap::ValueEnum;
 use roundelay::Seconds;
@@ -12,6 +11,7 @@ use roundelay::report::{Conversation, Statistics, TokenCounts, TokenStatistics};
 use serde::Serialize;
 
 use crate::failure::Outcome;
+use crate::input::each_segment;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,9 +52,6 @@ impl Split {
     }
 }
 
-/// Segments that wait to be counted while others are read.
-const AHEAD: usize = 8;
-
 /// All figures, as one object of JSON.
 #[derive(Serialize)]
 struct Found {
@@ -83,17 +80,10 @@ impl Args {
         Ok(())
     }
 
-    /// Goes through the segments one by one, so that memory does not grow with their number.
     fn count(&self) -> roundelay::Result<Found> {
         let dataset = Dataset::open(&self.folder)?;
         let mut counts = self.nothing(&dataset)?;
-        std::thread::scope(|scope| {
-            // One thread reads what another counts, in the order of the dataset.
-            let (sender, segments) = mpsc::sync_channel(AHEAD);
-            // Whoever counts may have stopped at an error.
-            scope.spawn(|| dataset.segments().try_for_each(move |segment| sender.send(segment).ok()));
-            segments.into_iter().try_for_each(|segment| self.add(&segment?, &mut counts))
-        })?;
+        each_segment(&dataset, |segment| self.add(&segment, &mut counts))?;
         let mut conversation = counts.conversation.statistics();
         conversation.events = Some(dataset.info().events.clone());
         Ok(Found { conversation, tokens: counts.tokens.statistics() })
