@@ -7,12 +7,18 @@
 //!    ..
 //! ```
 //!
-//! A codec hears one channel; who needs two calls it twice. `builtin` (feature `builtin`) is embedded in the crate.
+//! A codec hears one channel; who needs two calls it twice, or lets it hear both as a batch. `builtin` (feature
+//! `builtin`) is embedded in the crate; `mimi` (feature `mimi`) is Kyutai's, with weights from a file.
 
 #[cfg(feature = "builtin")]
 pub mod builtin;
+#[cfg(feature = "mimi")]
+mod frames;
+#[cfg(feature = "mimi")]
+pub mod mimi;
 
 use ndarray::{Array2, ArrayView2};
+use serde_json::{Map, Value};
 
 use crate::error::Result;
 use crate::stream::Frames;
@@ -20,6 +26,8 @@ use crate::units::FrameRate;
 
 #[cfg(feature = "builtin")]
 pub use builtin::Builtin;
+#[cfg(feature = "mimi")]
+pub use mimi::Mimi;
 
 /// What a codec gives and takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,10 +48,21 @@ pub struct CodecSpec {
 
 /// Turns samples to codes and back.
 ///
-/// Two methods and the facts they go by: whoever has these can prepare a recording, and hear what became of it.
+/// Two methods and the facts they go by: whoever has these can prepare a recording, and hear what became of it. The
+/// others have an answer that does for a codec without files or choices.
 pub trait Codec: Send + Sync {
     /// Its facts; the same at every call.
     fn spec(&self) -> &CodecSpec;
+
+    /// SHA-256 of its weights' file, in hexadecimal, if it has one.
+    fn sha256(&self) -> Option<&str> {
+        None
+    }
+
+    /// The choices on which its codes depend, as a dataset records them; nothing where there is none.
+    fn choices(&self) -> Map<String, Value> {
+        Map::new()
+    }
 
     /// Codes of one channel.
     ///
@@ -54,6 +73,14 @@ pub trait Codec: Send + Sync {
     /// # Errors
     /// `Invalid` for a sample that is not finite, with its place.
     fn encode(&self, samples: &[f32]) -> Result<Frames<Array2<i32>>>;
+
+    /// Codes of several channels, each as if it were alone: one after another, unless a codec is faster with all.
+    ///
+    /// # Errors
+    /// Those of [`encode`](Codec::encode).
+    fn encode_all(&self, channels: &[&[f32]]) -> Result<Vec<Frames<Array2<i32>>>> {
+        channels.iter().map(|samples| self.encode(samples)).collect()
+    }
 
     /// Sound of codes.
     ///

@@ -4,6 +4,8 @@
 //! error names the file. What is written appears under its name whole or not at all.
 
 mod audio;
+#[cfg(any(feature = "builtin", feature = "mimi"))]
+mod codec;
 #[cfg(feature = "symphonia")]
 mod compressed;
 mod dataset;
@@ -25,6 +27,10 @@ mod wav;
 mod words;
 
 pub use audio::{Audio, read_audio, resample, write_wav};
+#[cfg(feature = "builtin")]
+pub use codec::open_builtin;
+#[cfg(feature = "mimi")]
+pub use codec::open_mimi;
 pub use dataset::{Counts, Dataset, DatasetInfo, Identity, Index, Reject, Segments, verify_part};
 pub use dataset::{EVENTS_FILE, INDEX_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE};
 pub use files::{remove_leftovers, sha256_of_file, write_atomic, write_json_atomic};

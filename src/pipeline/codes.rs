@@ -22,7 +22,8 @@ use crate::token::{ABSENT, UNGENERATED};
 /// # Errors
 /// Those of the codec; `Invalid` if lengths differ.
 pub fn encode(codec: &dyn Codec, channels: &[Vec<f32>]) -> Result<Frames<Array3<i32>>> {
-    let rows = channels.iter().map(|samples| codec.encode(samples)).collect::<Result<Vec<_>>>()?;
+    let channels: Vec<_> = channels.iter().map(Vec::as_slice).collect();
+    let rows = codec.encode_all(&channels)?;
     let views: Vec<_> = rows.iter().map(|codes| codes.0.view()).collect();
     if views.is_empty() {
         return Ok(Frames(Array3::zeros((0, codec.spec().codebooks, 0))));

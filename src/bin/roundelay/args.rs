@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use roundelay::codec::{Builtin, Codec};
+use roundelay::codec::Codec;
+use roundelay::io::{Dataset, Identity, open_builtin};
 use roundelay::text::{Augment, JmoshiRule, KyutaiRule, Rule, ShiftRange, TextDrop, Tokenizer, TurnMarkers};
 use roundelay::{Error, Layout, Result, Seconds};
 
@@ -169,21 +170,111 @@ pub struct OutputArg {
 /// Which codec.
 #[derive(Args)]
 pub struct CodecArg {
-    /// `builtin` is embedded, for trying things out
+    /// `builtin` is embedded, for trying things out; `mimi` needs --codec-weights
     #[arg(long, value_enum, value_name = "C", default_value_t = CodecName::Builtin)]
     codec: CodecName,
+    #[command(flatten)]
+    options: CodecOptions,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq)]
 pub enum CodecName {
     /// Embedded; 24 kHz, 12.5 frames a second, 8 codebooks
     Builtin,
+    /// Kyutai's Mimi; 24 kHz, 12.5 frames a second, up to 32 codebooks
+    Mimi,
+}
+
+/// What a codec takes beside its name.
+#[derive(Args)]
+pub struct CodecOptions {
+    /// With mimi: its weights, `.safetensors`; with builtin: tables of your own [default: those that come with it]
+    #[arg(long, value_name = "FILE")]
+    codec_weights: Option<PathBuf>,
+    /// With mimi: codebooks, 1 to 32 [default: 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=32))]
+    codebooks: Option<u8>,
+}
+
+/// How mimi encodes.
+#[derive(Args)]
+pub struct WholeArg {
+    /// With mimi: encode a recording at once and not frame by frame; up to 5 minutes; some codes differ after 10 s
+    #[arg(long)]
+    codec_whole: bool,
 }
 
 impl CodecArg {
-    pub fn codec(&self) -> Box<dyn Codec> {
-        match self.codec {
-            CodecName::Builtin => Box::new(Builtin::new()),
+    /// The codec, to decode.
+    pub fn open(&self) -> std::result::Result<Box<dyn Codec>, Failure> {
+        self.options.open(self.codec, false)
+    }
+
+    /// The codec, to encode.
+    pub fn encoder(&self, whole: &WholeArg) -> std::result::Result<Box<dyn Codec>, Failure> {
+        self.options.encoder(self.codec, whole)
+    }
+}
+
+impl CodecOptions {
+    /// The codec of this name, to encode.
+    pub fn encoder(&self, codec: CodecName, whole: &WholeArg) -> std::result::Result<Box<dyn Codec>, Failure> {
+        self.open(codec, whole.codec_whole)
+    }
+
+    /// Checks that nothing was given that only a codec takes.
+    pub fn check_unused(&self, whole: &WholeArg) -> std::result::Result<(), Failure> {
+        match self.codec_weights.is_some() {
+            true => Err(Failure::Usage("--codec-weights goes with --codec mimi or builtin".into())),
+            false => self.check_not_mimi(whole.codec_whole),
         }
     }
+
+    fn check_not_mimi(&self, whole: bool) -> std::result::Result<(), Failure> {
+        let given = [("codebooks", self.codebooks.is_some()), ("codec-whole", whole)];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((option, _)) => Err(Failure::Usage(format!("--{option} goes with --codec mimi"))),
+            None => Ok(()),
+        }
+    }
+
+    fn open(&self, codec: CodecName, whole: bool) -> std::result::Result<Box<dyn Codec>, Failure> {
+        match (codec, &self.codec_weights) {
+            (CodecName::Mimi, Some(weights)) => mimi(weights, self.codebooks, whole),
+            (CodecName::Mimi, None) => Err(Failure::Usage("--codec mimi needs --codec-weights FILE".into())),
+            (CodecName::Builtin, weights) => {
+                self.check_not_mimi(whole)?;
+                let tables = weights.as_deref().map(open_builtin).transpose()?;
+                Ok(Box::new(tables.unwrap_or_default()))
+            }
+        }
+    }
+}
+
+#[cfg(feature = "mimi")]
+fn mimi(weights: &Path, codebooks: Option<u8>, whole: bool) -> std::result::Result<Box<dyn Codec>, Failure> {
+    use roundelay::codec::mimi::{MimiOptions, Way};
+    let mut options = MimiOptions::default();
+    options.codebooks = codebooks.map_or(options.codebooks, usize::from);
+    options.way = if whole { Way::Whole } else { Way::Streaming };
+    Ok(Box::new(roundelay::io::open_mimi(weights, options)?))
+}
+
+#[cfg(not(feature = "mimi"))]
+fn mimi(_: &Path, _: Option<u8>, _: bool) -> std::result::Result<Box<dyn Codec>, Failure> {
+    Err(Failure::Usage("this roundelay was built without Mimi: build it with --features mimi".into()))
+}
+
+/// Refuses a dataset with codes of another codec, which would come out as noise; `or` says what else could be done.
+pub fn check_codec(dataset: &Dataset, codec: &dyn Codec, or: &str) -> Result<()> {
+    let (found, expected) = (&dataset.info().codec, Identity::of_codec(codec));
+    if *found == expected {
+        return Ok(());
+    }
+    // Names hold the begin of the sum; should that be all that is alike, the whole sums tell them apart.
+    let said = |identity: &Identity| match (&identity.sha256, found.name == expected.name) {
+        (Some(sha256), true) => format!("{} with SHA-256 {sha256}", identity.name),
+        _ => identity.name.clone(),
+    };
+    Err(Error::invalid("codec of the dataset", said(found), format!("{}{or}", said(&expected))))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::MAX_JSON;
+use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::io::files;
 use crate::io::parts::{FORMAT_VERSION, PartSummary, check_version};
@@ -64,6 +65,13 @@ pub struct Counts {
     pub text_pads: u64,
     /// Recordings that could not be used.
     pub rejects: u64,
+}
+
+impl Identity {
+    /// That of a codec, by its weights or tables.
+    pub fn of_codec(codec: &dyn Codec) -> Self {
+        Identity { name: codec.spec().identity.clone(), sha256: codec.sha256().map(str::to_owned) }
+    }
 }
 
 impl std::ops::Add<&Counts> for Counts {

@@ -190,7 +190,7 @@ impl PrepOptions {
     pub(super) fn record(&self) -> Result<Map<String, Value>> {
         let failed = |e| Error::malformed("options", e);
         let mut rule = serde_json::to_value(self.rule).map_err(failed)?;
-        let options = serde_json::json!({
+        let mut options = serde_json::json!({
             "rule": rule.as_object_mut().and_then(|rule| rule.remove("rule")),
             "rule_options": rule,
             "main_speaker": self.speakers.main(),
@@ -204,6 +204,13 @@ impl PrepOptions {
             "valid": self.valid,
             "part_recordings": self.part_recordings,
         });
-        Ok(options.as_object().cloned().unwrap_or_default())
+        let mut options = options.as_object_mut().map(std::mem::take).unwrap_or_default();
+        if let CodeSource::Codec(codec) = &self.codes
+            && let choices = codec.choices()
+            && !choices.is_empty()
+        {
+            options.insert("codec".to_owned(), Value::Object(choices));
+        }
+        Ok(options)
     }
 }

@@ -61,7 +61,7 @@ impl Voices<'_> {
 impl CodeSource {
     pub(super) fn identity(&self) -> Identity {
         match self {
-            CodeSource::Codec(codec) => Identity { name: codec.spec().identity.clone(), sha256: None },
+            CodeSource::Codec(codec) => Identity::of_codec(codec.as_ref()),
             CodeSource::Files { suffix } => {
                 Identity { name: format!("codes{}", suffix.as_deref().unwrap_or("")), sha256: None }
             }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array3, ArrayD, Axis};
+use roundelay::codec::Codec;
 use roundelay::io::{Dataset, tensors, write_wav};
 use roundelay::{Error, Frames, pipeline};
 
@@ -23,8 +24,8 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let codec = self.codec.codec();
-        self.check_codec(&codec.spec().identity)?;
+        let codec = self.codec.open()?;
+        self.check_codec(codec.as_ref())?;
         let codes = self.codes()?;
         let at = |e| self.input.named(e);
         let channels = pipeline::decode(codec.as_ref(), &codes).map_err(at)?;
@@ -35,15 +36,10 @@ impl Args {
         Ok(())
     }
 
-    /// Codes of another codec would come out as noise.
-    fn check_codec(&self, identity: &str) -> Outcome {
+    fn check_codec(&self, codec: &dyn Codec) -> Outcome {
         if self.input.segment.is_some() {
             let dataset = Dataset::open(&self.input.path)?;
-            let found = &dataset.info().codec.name;
-            if found != identity {
-                let error = Error::invalid("codec of the dataset", found, identity);
-                return Err(self.input.named(error).into());
-            }
+            args::check_codec(&dataset, codec, "").map_err(|e| self.input.named(e))?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use roundelay::io::{read_audio, tensors};
 use roundelay::pipeline;
 
-use crate::args::{CodecArg, OutputArg};
+use crate::args::{CodecArg, OutputArg, WholeArg};
 use crate::failure::Outcome;
 
 #[derive(clap::Args)]
@@ -17,11 +17,13 @@ pub struct Args {
     output: OutputArg,
     #[command(flatten)]
     codec: CodecArg,
+    #[command(flatten)]
+    whole: WholeArg,
 }
 
 impl Args {
     pub fn run(self) -> Outcome {
-        let codec = self.codec.codec();
+        let codec = self.codec.encoder(&self.whole)?;
         let at = |e: roundelay::Error| e.in_file(self.input.display());
         let sound = read_audio(&self.input)?.resampled(codec.spec().sample_rate).map_err(at)?;
         let codes = pipeline::encode(codec.as_ref(), &sound.channels).map_err(at)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, s};
 use roundelay::backend::{BatchSpec, Generate, Sampler, Sampling, TrainBackend, fill};
+use roundelay::codec::Codec;
 use roundelay::io::{Checkpoint, Dataset, load_checkpoint, read_run, sha256_of_file, tensors, write_wav};
 use roundelay::text::Tokenizer;
 use roundelay::token::UNGENERATED;
@@ -62,6 +63,7 @@ struct Speaking<'a> {
     args: &'a Args,
     dataset: &'a Dataset,
     tokenizer: Option<&'a Tokenizer>,
+    codec: Option<Box<dyn Codec>>,
     checkpoint: &'a Checkpoint,
     /// `[stream, time]`; -2 is what the model is to say.
     prompt: Array2<i32>,
@@ -85,7 +87,7 @@ impl Args {
             let (found, expected) = (dataset.layout().name(), format!("that of the run, {}", layout.name()));
             return Err(Error::invalid("layout", found, expected).in_file(self.dataset.display()).into());
         }
-        self.check_codec(&dataset)?;
+        let codec = self.codec(&dataset)?;
         let spec: BatchSpec = serde::Deserialize::deserialize(&plan["spec"])
             .map_err(|e| Error::malformed("the run's spec", e).in_file(self.run.display()))?;
         let tokenizer = self.tokenizer(&dataset)?;
@@ -95,6 +97,7 @@ impl Args {
             args: &self,
             dataset: &dataset,
             tokenizer: tokenizer.as_ref(),
+            codec,
             checkpoint: &checkpoint,
             prompt,
             segment,
@@ -117,15 +120,14 @@ impl Args {
         Ok(Some(args::tokenizer(path)?))
     }
 
-    /// Codes of another codec would come out as noise.
-    fn check_codec(&self, dataset: &Dataset) -> Outcome {
-        let (found, codec) = (&dataset.info().codec.name, self.codec.codec());
-        let expected = &codec.spec().identity;
-        if self.output.is_some() && found != expected {
-            let expected = format!("{expected}, or --codes in place of a WAV");
-            return Err(Error::invalid("codec of the dataset", found, expected).in_file(self.dataset.display()).into());
+    /// What makes a WAV of the codes, if one is to be written.
+    fn codec(&self, dataset: &Dataset) -> Result<Option<Box<dyn Codec>>, Failure> {
+        let codec = self.output.is_some().then(|| self.codec.open()).transpose()?;
+        if let Some(codec) = &codec {
+            let checked = args::check_codec(dataset, codec.as_ref(), ", or --codes in place of a WAV");
+            checked.map_err(|e| e.in_file(self.dataset.display()))?;
         }
-        Ok(())
+        Ok(codec)
     }
 
     /// The segment's begin; behind it other speakers go on as long as they do in the segment, and are absent then.
@@ -172,18 +174,17 @@ impl Speaking<'_> {
         if let Some(path) = &self.args.codes {
             tensors::write(path, &[("codes", codes.mapv(i64::from).into())])?;
         }
-        if let Some(path) = &self.args.output {
-            self.write_sound(codes, path)?;
+        if let (Some(path), Some(codec)) = (&self.args.output, &self.codec) {
+            self.write_sound(codes, codec.as_ref(), path)?;
         }
         // Last, as whoever reads it may have enough of it.
         let said = layout.streams().iter().map(|stream| stream.trained);
         self.tell(codes, &said.collect::<Vec<_>>())
     }
 
-    fn write_sound(&self, codes: &Array2<i32>, output: &Path) -> Outcome {
-        let codec = self.args.codec.codec();
+    fn write_sound(&self, codes: &Array2<i32>, codec: &dyn Codec, output: &Path) -> Outcome {
         let audio = pipeline::audio_codes(self.dataset.layout(), &Frames(codes.view()))?;
-        let channels = pipeline::decode(codec.as_ref(), &audio)?;
+        let channels = pipeline::decode(codec, &audio)?;
         let clipped = write_wav(output, codec.spec().sample_rate, &channels)?;
         if clipped > 0 {
             note(format!("{clipped} samples were beyond full scale and are clipped"));

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
-use roundelay::codec::Builtin;
 use roundelay::io::{CodeSource, PrepOptions, PrepProgress, Shard, ValidShare, WordsFormat, prep};
 use roundelay::pipeline::Speakers;
 use roundelay::report::Summary;
@@ -14,7 +13,7 @@ use roundelay::tally::EventKind;
 use roundelay::text::{Rule, Tokenizer};
 use roundelay::{Kind, Layout, Seconds, pipeline, window};
 
-use crate::args::{self, RuleArgs};
+use crate::args::{self, CodecName, CodecOptions, RuleArgs, WholeArg};
 use crate::failure::{Failure, Outcome, note};
 
 #[derive(clap::Args)]
@@ -34,6 +33,10 @@ pub struct Args {
     /// Where codes come from
     #[arg(long, value_enum, value_name = "C", default_value_t = Codec::Builtin)]
     codec: Codec,
+    #[command(flatten)]
+    codec_options: CodecOptions,
+    #[command(flatten)]
+    whole: WholeArg,
     /// With --codec codes: what follows the recording's name, as .mimi.npy [default: .safetensors, .npz or .npy]
     #[arg(long, value_name = "S")]
     codes_suffix: Option<String>,
@@ -87,6 +90,8 @@ pub struct Args {
 enum Codec {
     /// The embedded codec, for trying things out: 24 kHz, 12.5 frames a second, 8 codebooks
     Builtin,
+    /// Kyutai's Mimi; needs --codec-weights
+    Mimi,
     /// Codes already made, from a file beside the recording
     Codes,
 }
@@ -190,12 +195,21 @@ impl Args {
         Ok(speakers)
     }
 
-    fn options(&self) -> Result<PrepOptions, Failure> {
-        let codes = match (self.codec, &self.codes_suffix) {
-            (Codec::Builtin, None) => CodeSource::Codec(Box::new(Builtin::new())),
-            (Codec::Builtin, Some(_)) => return Err(Failure::Usage("--codes-suffix goes with --codec codes".into())),
-            (Codec::Codes, suffix) => CodeSource::Files { suffix: suffix.clone() },
+    fn codes(&self) -> Result<CodeSource, Failure> {
+        let codec = match (self.codec, &self.codes_suffix) {
+            (Codec::Codes, suffix) => {
+                self.codec_options.check_unused(&self.whole)?;
+                return Ok(CodeSource::Files { suffix: suffix.clone() });
+            }
+            (_, Some(_)) => return Err(Failure::Usage("--codes-suffix goes with --codec codes".into())),
+            (Codec::Builtin, None) => CodecName::Builtin,
+            (Codec::Mimi, None) => CodecName::Mimi,
         };
+        Ok(CodeSource::Codec(self.codec_options.encoder(codec, &self.whole)?))
+    }
+
+    fn options(&self) -> Result<PrepOptions, Failure> {
+        let codes = self.codes()?;
         let tokenizer = self.tokenizer.as_deref().map(args::tokenizer).transpose()?;
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let layout = args::layout(&self.layout)?;
