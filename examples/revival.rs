@@ -26,7 +26,7 @@ const CLUSTERS: usize = 3000;
 /// The share of cluster r falls as 1 / r^SKEW.
 const SKEW: f64 = 1.1;
 const BATCH: usize = 10_000;
-const EPOCHS: usize = 4;
+const EPOCHS: usize = 12;
 const WORKERS: usize = 2;
 /// Codes with a smaller share of the vectors are dead.
 const DEAD: Threshold = Threshold::Share(1e-5);
@@ -37,7 +37,7 @@ fn main() -> Outcome<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let vectors = skewed(&mut rng);
     let table = Array2::from_shape_fn((CODES, WIDTH), |_| rng.random_range(-0.1..0.1));
-    let rule = EmaRule::default();
+    let rule = EmaRule { decay: 0.98, ..EmaRule::default() };
     let stages = [
         ("before", table.clone()),
         ("trained without revival", train(&vectors, &table, EmaRule { revival: None, ..rule })?),

@@ -17,7 +17,7 @@ fn wavs() -> PathBuf {
     fixture("recordings/wav")
 }
 
-/// A manifest of the shipped recordings, so many times over, by links of other names.
+/// A manifest of the shipped recordings, so many times over, each time copied.
 fn manifest(folder: &Path, times: usize) -> PathBuf {
     let mut lines = String::new();
     for time in 0..times {

@@ -188,7 +188,10 @@ fn star(size: usize, stuck: Option<usize>, patience: Duration) -> (Hub<TcpStream
         (1..size).rev().map(|rank| Process::start(port, rank, size, if stuck == Some(rank) { 3 } else { 0 })).collect();
     processes.reverse();
     let streams = (1..size).map(|_| listener.accept().unwrap().0).collect::<Vec<_>>();
-    streams.iter().for_each(|stream| stream.set_read_timeout(Some(patience)).unwrap());
+    for stream in &streams {
+        stream.set_read_timeout(Some(patience)).unwrap();
+        stream.set_write_timeout(Some(patience)).unwrap();
+    }
     (Hub::new(streams).unwrap(), processes)
 }
 
@@ -234,7 +237,7 @@ fn killed_process_is_an_error_that_names_it_for_all_others() {
 #[test]
 fn stuck_process_is_an_error_that_names_it_when_the_sockets_time_out() {
     in_time(|| {
-        let (mut hub, mut processes) = star(3, Some(2), Duration::from_millis(1500));
+        let (mut hub, mut processes) = star(3, Some(2), Duration::from_secs(5));
         let expected = "cannot go on with worker 2: it did not answer in time";
         assert_eq!(work(&mut hub, &training(), |_| ()).unwrap_err().to_string(), expected);
         assert_eq!(processes[0].line("ERROR"), format!("ERROR {expected}"));

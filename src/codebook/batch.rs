@@ -13,7 +13,7 @@ use super::nearest::Codes;
 use crate::error::{Error, Result};
 
 /// Largest value that a vector may hold: squares of larger ones leave the range of `f32`.
-const LARGEST: f32 = 1e15;
+pub(super) const LARGEST: f32 = 1e15;
 
 /// The rows of all workers, of which this one holds some.
 pub(super) struct Batch<'a> {
@@ -275,5 +275,9 @@ mod tests {
             Batch::new(x.into(), 3, Digest::of(&1), &mut Alone).unwrap().totals(&table, &mut Alone).unwrap().sums
         };
         assert_eq!(sums(x.view()), sums(columns.t()));
+
+        let by_columns = Codes::new(table.table().t().as_standard_layout().into_owned().reversed_axes());
+        let batch = Batch::new(x.view().into(), 3, Digest::of(&1), &mut Alone).unwrap();
+        assert_eq!(batch.totals(&by_columns, &mut Alone).unwrap().sums, sums(x.view()));
     }
 }

@@ -11,6 +11,9 @@ use rand_chacha::ChaCha8Rng;
 /// Workers that hold replicas must draw alike: each asks its own `Draws` the same questions in the same order.
 pub trait Draws {
     /// `count` rows of `n`: all different while there are enough.
+    ///
+    /// # Panics
+    /// If there is none to draw from.
     fn rows(&mut self, n: usize, count: usize) -> Vec<usize>;
 
     /// `width` draws of the normal distribution of variance 1, for row `row` of a batch that is repeated because it has
@@ -52,6 +55,7 @@ impl SeededDraws {
 
 impl Draws for SeededDraws {
     fn rows(&mut self, n: usize, count: usize) -> Vec<usize> {
+        assert!(n > 0 || count == 0, "rows are drawn from at least one");
         if n < count {
             return (0..count).map(|_| self.0.random_range(0..n)).collect();
         }

@@ -10,7 +10,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, Zip};
 
-use super::batch::{Batch, Totals};
+use super::batch::{Batch, LARGEST, Totals};
 use super::collective::{Collective, Digest};
 use super::kmeans::Clusters;
 use super::nearest::Codes;
@@ -342,6 +342,13 @@ fn check_finite(table: &Array2<f32>, sizes: &[f32], sums: &Array2<f32>) -> Resul
     let finite = |mut values: ndarray::iter::Iter<'_, f32, ndarray::Ix2>| values.all(|value| value.is_finite());
     if !finite(table.iter()) || !finite(sums.iter()) {
         return Err(Error::invalid("table or sums of a codebook", "not finite somewhere", "numbers"));
+    }
+    if let Some(value) = table.iter().find(|value| value.abs() > LARGEST) {
+        return Err(Error::invalid(
+            "value in a codebook's table",
+            value,
+            format!("a number up to {LARGEST:e} in size"),
+        ));
     }
     match sizes.iter().find(|&&size| !(size.is_finite() && size >= 0.0)) {
         Some(size) => Err(Error::invalid("size of a code", size, "a number of 0 or more")),

@@ -22,6 +22,8 @@ pub struct Codes {
 impl Codes {
     /// Keeps `table` `[codes, d]`.
     pub fn new(table: Array2<f32>) -> Self {
+        // Whatever order it lies in: sums over a row then run the same way for all replicas.
+        let table = if table.is_standard_layout() { table } else { table.as_standard_layout().into_owned() };
         let panels = Panels::new(table.view());
         Codes { table, panels }
     }

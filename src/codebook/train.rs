@@ -152,8 +152,8 @@ impl ResidualTrainer {
     /// # Shapes
     /// `vectors` is `[n, d]`: this worker's part of the batch.
     /// # Errors
-    /// As [`EmaCodebook::step`]. If it is that of the collective, some levels may have moved already: go on from what was
-    /// kept before.
+    /// As [`EmaCodebook::step`]. If it is that of the collective, or about what a level leaves to the next, some levels may
+    /// have moved already: go on from what was kept before.
     pub fn step(&mut self, vectors: ArrayView2<'_, f32>, workers: &mut dyn Collective) -> Result<Vec<EmaStep>> {
         let count = self.levels_of_step();
         let mut residual = vectors.to_owned();

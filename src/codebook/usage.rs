@@ -286,9 +286,25 @@ impl<C> From<Usage<C>> for Vec<C> {
 /// # Ok::<(), roundelay::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Kept")]
 pub struct UsageEma {
     decay: f64,
     usage: Usage<f64>,
+}
+
+/// What is read, before it is checked.
+#[derive(Deserialize)]
+struct Kept {
+    decay: f64,
+    usage: Usage<f64>,
+}
+
+impl TryFrom<Kept> for UsageEma {
+    type Error = Error;
+
+    fn try_from(Kept { decay, usage }: Kept) -> Result<Self> {
+        check_decay(decay).map(|()| UsageEma { decay, usage })
+    }
 }
 
 impl UsageEma {

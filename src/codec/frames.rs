@@ -5,7 +5,7 @@ use ndarray::{ArrayView1, Axis};
 use crate::error::{Error, Result};
 
 /// The code of a frame that is not there.
-const ABSENT: i32 = -1;
+pub(super) const ABSENT: i32 = -1;
 /// Samples over which sound fades next to a silent frame: 2.5 ms at 24 kHz, enough not to click.
 const FADE: usize = 60;
 

@@ -12,7 +12,7 @@
 
 #[cfg(feature = "builtin")]
 pub mod builtin;
-#[cfg(feature = "mimi")]
+#[cfg(any(feature = "builtin", feature = "mimi"))]
 mod frames;
 #[cfg(feature = "mimi")]
 pub mod mimi;

@@ -9,8 +9,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Worker 0, which has a stream to each other worker.
 ///
 /// It hears the others one after another in the order of their ranks. If one is lost or out of step, all that can still
-/// be reached are told which and why. A worker that hangs is noticed when reading from its stream times out, if whoever
-/// opened the stream has set that.
+/// be reached are told which and why. A worker that hangs is noticed when reading from its stream or writing to it times
+/// out, if whoever opened the stream has set both.
 #[derive(Debug)]
 pub struct Hub<S> {
     /// The stream of rank r is at r - 1.

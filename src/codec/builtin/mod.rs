@@ -17,7 +17,7 @@ mod train;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
-use crate::codec::{Codec, CodecSpec};
+use crate::codec::{Codec, CodecSpec, frames};
 use crate::error::{Error, Result};
 use crate::stream::Frames;
 use crate::units::FrameRate;
@@ -45,10 +45,6 @@ const CODEBOOKS: usize = 8;
 const CODES: usize = 2048;
 /// Ways kept while searching for codes. 8 is near where more stop helping; see `docs/codec.md`.
 const BEAM: usize = 8;
-/// The code of a frame that is not there.
-const ABSENT: i32 = -1;
-/// Samples over which sound fades next to a silent frame: 2.5 ms, enough not to click.
-const FADE: usize = 60;
 
 /// The tables that come with the crate.
 const EMBEDDED: &[u8] = include_bytes!("builtin.bin");
@@ -102,14 +98,8 @@ impl Builtin {
     ///
     /// Levels add up, so the first few alone give a coarser sound: levels from some level on may be absent.
     fn vector(&self, codes: ArrayView1<'_, i32>, frame: usize) -> Result<Option<Array1<f32>>> {
-        let known = codes.iter().position(|&code| code == ABSENT).unwrap_or(codes.len());
-        let (kept, rest) = codes.split_at(Axis(0), known);
-        let gap = rest.iter().any(|&code| code != ABSENT).then_some(known);
-        let outside = kept.iter().position(|&code| !(0..CODES as i32).contains(&code));
-        if let Some(level) = outside.or(gap) {
-            let expected = format!("0..{CODES}, or {ABSENT} from some level on");
-            return Err(Error::invalid(format!("code of level {level}"), codes[level], expected).at_frame(frame));
-        }
+        let known = frames::known_levels(codes, CODES, frame)?;
+        let (kept, _) = codes.split_at(Axis(0), known);
         if known == 0 {
             return Ok(None);
         }
@@ -124,10 +114,7 @@ impl Codec for Builtin {
     }
 
     fn encode(&self, samples: &[f32]) -> Result<Frames<Array2<i32>>> {
-        if let Some(place) = samples.iter().position(|sample| !sample.is_finite()) {
-            let error = Error::invalid(format!("sample {place}"), samples[place], "a finite number");
-            return Err(error.at_frame(place / FRAME));
-        }
+        frames::check_samples(samples, FRAME)?;
         let vectors = self.tables.project(&analysis::analyse(samples));
         Ok(Frames(self.tables.quantizer.encode_beam(vectors.view(), BEAM)))
     }
@@ -146,29 +133,15 @@ impl Codec for Builtin {
             }
         }
         let mut samples = synthesis.finish();
-        silent.into_iter().for_each(|frame| silence(&mut samples, frame));
+        silent.into_iter().for_each(|frame| frames::silence(&mut samples, frame, FRAME));
         Ok(samples)
-    }
-}
-
-/// Clears a frame, into which its neighbours' windows reach, and fades them out before and in after it.
-fn silence(samples: &mut [f32], frame: usize) {
-    let (start, end) = (frame * FRAME, (frame + 1) * FRAME);
-    samples[start..end].fill(0.0);
-    for n in 0..FADE {
-        let gain = (n as f32 + 0.5) / FADE as f32;
-        if let Some(before) = (start > n).then(|| &mut samples[start - 1 - n]) {
-            *before *= gain;
-        }
-        if let Some(after) = samples.get_mut(end + n) {
-            *after *= gain;
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::frames::ABSENT;
     use ndarray::s;
 
     /// Real speech that took no part in training: 16-bit samples after a header of 44 bytes.

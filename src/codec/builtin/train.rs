@@ -77,6 +77,7 @@ impl Training {
         let data = Data { vectors: weighted.dot(&basis.t()), whole: mean_square(&weighted) };
         let lost = 1.0 - data.share(&data.vectors);
         report(&format!("{} frames; the basis leaves {lost:.4} of the variance", data.vectors.nrows()));
+        drop(weighted);
         let mut draws = SeededDraws::new(self.seed);
         let mut levels = self.follow(&data, &mut draws, report)?;
         for pass in 1..=self.passes {
@@ -106,6 +107,12 @@ impl Training {
         }
         if !(1..=FEATURES).contains(&self.dimensions) {
             return Err(Error::invalid("dimensions", self.dimensions, format!("1 to {FEATURES}")));
+        }
+        if self.beam == 0 {
+            return Err(Error::invalid("ways kept while searching", 0, "at least 1"));
+        }
+        if let Some(weight) = [self.pitch_weight, self.voicing_weight].iter().find(|w| !(w.is_finite() && **w > 0.0)) {
+            return Err(Error::invalid("weight of a feature", weight, "a number above 0"));
         }
         Ok(())
     }

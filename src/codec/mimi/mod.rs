@@ -20,7 +20,7 @@
 //! back and gives floor(samples / 1920). A recording that is filled up before has the same codes in both.
 //!
 //! # Streaming and whole
-//! Encoding streams by default ([`Way`]): memory does not grow with the recording. As long as the transformer sees all
+//! Encoding streams by default ([`Way`]): beside the samples themselves, memory does not grow with the recording. As long as the transformer sees all
 //! from the beginning, 125 frames or 10 s, both ways give the same codes. After that the whole-file path looks 250
 //! steps back and the streaming one 248 or 249, as the crate's cache has 250 places for the past and the two steps of a
 //! frame; some codes differ then, more of them at deep levels. Streaming is what a live Moshi hears, whole what Kyutai's
@@ -64,7 +64,8 @@ pub enum Way {
     /// Frame by frame, in bounded memory, as a live Moshi hears it.
     #[default]
     Streaming,
-    /// All at once, up to five minutes; time and memory grow with the square of the length.
+    /// All at once, up to five minutes; time and memory grow with the square of the length, to some gigabytes for each
+    /// recording that is worked on.
     Whole,
 }
 
@@ -207,8 +208,7 @@ impl Codec for Mimi {
             Device::Metal(_) => "metal",
         };
         let choices = [("way", json!(way)), ("codebooks", json!(self.spec.codebooks)), ("device", json!(device))];
-        // All channels of a recording are one batch.
-        let batch = ("batch", json!("channels"));
+        let batch = ("batch", json!(if self.way == Way::Whole { "channel" } else { "channels" }));
         choices.into_iter().chain([batch]).map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -219,7 +219,9 @@ impl Codec for Mimi {
 
     fn encode_all(&self, channels: &[&[f32]]) -> Result<Vec<Frames<Array2<i32>>>> {
         let length = channels.first().map_or(0, |samples| samples.len());
-        if channels.is_empty() || channels.iter().any(|samples| samples.len() != length) {
+        // As a whole, a batch would take the memory of all channels at once.
+        let unlike = channels.iter().any(|samples| samples.len() != length);
+        if channels.is_empty() || unlike || self.way == Way::Whole {
             return channels.iter().map(|samples| self.encode(samples)).collect();
         }
         channels.iter().try_for_each(|samples| frames::check_samples(samples, FRAME))?;

@@ -154,7 +154,7 @@ impl CodebookCounts {
         let segments = self.segments.checked_add(other.segments);
         let fits = self.streams.iter().zip(&other.streams).all(|(mine, others)| mine.can_take(others));
         let (Some(segments), true) = (segments, fits) else {
-            return Err(Error::over_limit("sum of the counts", "larger", u64::MAX));
+            return Err(Error::over_limit("sum of the counts", "larger", MOST));
         };
         self.segments = segments;
         self.streams.iter_mut().zip(&other.streams).for_each(|(mine, others)| mine.merge(others));
@@ -202,6 +202,9 @@ impl CodebookCounts {
     }
 }
 
+/// As many codes as can be counted: above, figures would not be exact, and sums over streams not fit.
+const MOST: u64 = 1 << 53;
+
 /// The streams of codes with their rows.
 fn coded(layout: &Layout) -> impl Iterator<Item = (usize, &Stream)> {
     layout.streams().iter().enumerate().filter(|(_, stream)| stream.kind.is_audio())
@@ -239,7 +242,7 @@ impl StreamUse {
     /// Whether the sums with another's counts are numbers that can be held.
     fn can_take(&self, other: &StreamUse) -> bool {
         self.absent.checked_add(other.absent).is_some()
-            && self.counts.total().checked_add(other.counts.total()).is_some()
+            && self.counts.total().checked_add(other.counts.total()).is_some_and(|sum| sum <= MOST)
     }
 
     fn merge(&mut self, other: &StreamUse) {
@@ -259,6 +262,9 @@ impl TryFrom<Form> for CodebookCounts {
         if counts.streams.len() != form.streams.len() || !counts.streams.iter().zip(&form.streams).all(alike) {
             let expected = format!("those of the layout {}", form.layout.name());
             return Err(Error::invalid("streams of the counts", "others", expected));
+        }
+        if let Some(found) = form.streams.iter().map(|stream| stream.counts.total()).find(|&total| total > MOST) {
+            return Err(Error::over_limit("sum of the counts", found, MOST));
         }
         (counts.segments, counts.streams) = (form.segments, form.streams);
         Ok(counts)

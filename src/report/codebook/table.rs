@@ -1,7 +1,7 @@
 //! The figures as a table for people.
 //!
 //! ```text
-//! stream   codes  absent       used  dead  perplexity  entropy   gini  mean  deviation    least       most
+//! codebook codes  absent       used  dead  perplexity  entropy   gini  mean  deviation    least       most
 //! main.0     675       0   212/2048  1836      121.50     6.92  0.943  0.33       2.11  0 (0 x)  17 (48 x)
 //! ```
 

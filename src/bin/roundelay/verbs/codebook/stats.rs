@@ -67,6 +67,7 @@ fn share(text: &str) -> std::result::Result<f64, String> {
 
 impl Args {
     pub fn run(self) -> Outcome {
+        self.check_counts()?;
         let counts = self.count()?;
         if let Some(path) = &self.counts {
             write_atomic(path, (serde_json::to_string(&counts).map_err(std::io::Error::from)? + "\n").as_bytes())?;
@@ -79,6 +80,20 @@ impl Args {
             writeln!(out, "{json}")?;
         } else {
             writeln!(out, "{found}")?;
+        }
+        Ok(())
+    }
+
+    /// What could not be written, or not be read again, is better known before all is counted.
+    fn check_counts(&self) -> Outcome {
+        let Some(path) = &self.counts else { return Ok(()) };
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        if path.extension().is_none_or(|extension| extension != "json") || path.is_dir() {
+            return Err(Failure::Usage(format!("--counts writes a file .json, and {} is none", path.display())));
+        }
+        if folder.is_some_and(|folder| !folder.is_dir()) {
+            let error = Error::invalid("folder of the counts", "missing", "a folder that is there");
+            return Err(error.in_file(path.display()).into());
         }
         Ok(())
     }

@@ -13,7 +13,8 @@ use crate::failure::{Failure, Outcome, note};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Recordings, folders of them, or manifests (.jsonl): speech of any sample rate, each channel by itself
+    /// Recordings, folders of them (links to folders are passed over), or manifests (.jsonl): speech of any sample rate,
+    /// each channel by itself; its features are held in memory, 50 to 100 MB for each hour
     #[arg(value_name = "WAVS", required = true)]
     inputs: Vec<PathBuf>,
     /// File of tables to write, which --codec builtin takes with --codec-weights
