@@ -37,7 +37,7 @@ fn main() -> Outcome<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let vectors = skewed(&mut rng);
     let table = Array2::from_shape_fn((CODES, WIDTH), |_| rng.random_range(-0.1..0.1));
-    let rule = EmaRule { decay: 0.98, ..EmaRule::default() };
+    let rule = EmaRule { decay: 0.97, ..EmaRule::default() };
     let stages = [
         ("before", table.clone()),
         ("trained without revival", train(&vectors, &table, EmaRule { revival: None, ..rule })?),
