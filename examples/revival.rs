@@ -172,7 +172,7 @@ fn markdown(stages: &[Stage], variance: f64) -> Result<String, std::fmt::Error> 
 
 /// Size of the plot, in pixels, and what is left of it for labels.
 const PLOT: (f64, f64) = (720.0, 360.0);
-const MARGIN: f64 = 60.0;
+const MARGIN: f64 = 72.0;
 /// Of colours that differ for all eyes.
 const COLOURS: [&str; 3] = ["#999999", "#d55e00", "#0072b2"];
 

@@ -111,7 +111,7 @@ fn a_run_goes_down_and_speaks_what_it_learned() {
     assert_eq!(tensors::read(&codes, "codes").unwrap().mapv(|id| id as i32), segment(1, false).codes.0.into_dyn());
 
     let other = fails(1, &[&words[..], &["-o", "a.wav"]].concat());
-    assert!(other.contains("codec of the dataset is drawn, expected builtin-1-888c9039, or --codes"), "{other}");
+    assert!(other.contains("codec of the dataset is drawn, expected builtin-1-1d5672c8, or --codes"), "{other}");
     let long = fails(1, &[&words[..], &["--prompt", "9"]].concat());
     assert!(
         long.contains("recording \"1.wav\": --prompt is 113 frames of the segment's 21, with --seconds for 21 in all"),
