@@ -353,6 +353,8 @@ fn what_makes_no_step_is_an_error_and_changes_nothing() {
     assert!(!revival(Revival::default()));
     let parts = EmaParts { sizes: vec![1.0, f32::NAN, 1.0], ..before.clone() };
     assert!(EmaCodebook::from_parts(parts, EmaRule::default()).is_err());
+    let parts = EmaParts { table: Array2::from_elem(before.table.raw_dim(), 1e20), ..before.clone() };
+    assert!(EmaCodebook::from_parts(parts, EmaRule::default()).is_err());
     assert!(EmaCodebook::from_parts(EmaParts { sizes: vec![1.0; 2], ..before }, EmaRule::default()).is_err());
 }
 
