@@ -5,7 +5,7 @@
 //!                      \-- TCP --- .. worker 2
 //! ```
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -241,6 +241,44 @@ fn stuck_process_is_an_error_that_names_it_when_the_sockets_time_out() {
         let expected = "cannot go on with worker 2: it did not answer in time";
         assert_eq!(work(&mut hub, &training(), |_| ()).unwrap_err().to_string(), expected);
         assert_eq!(processes[0].line("ERROR"), format!("ERROR {expected}"));
+    });
+}
+
+/// A stream from which nothing is read any more.
+struct Deaf(TcpStream);
+
+impl Read for Deaf {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(HANG);
+        Ok(0)
+    }
+}
+
+impl Write for Deaf {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn worker_that_stops_reading_is_an_error_that_names_it_when_the_sockets_time_out() {
+    // More than the buffers of two sockets hold: 32 MB.
+    const SUMS: usize = 1 << 22;
+    in_time(|| {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || {
+            let stream = Deaf(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap());
+            Spoke::new(stream, 1, 2).unwrap().all_reduce(&mut vec![1; SUMS])
+        });
+        let stream = listener.accept().unwrap().0;
+        stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+        let error = Hub::new(vec![stream]).unwrap().all_reduce(&mut vec![1; SUMS]).unwrap_err();
+        assert_eq!(error.to_string(), "cannot go on with worker 1: it did not answer in time");
     });
 }
 
