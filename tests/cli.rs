@@ -413,6 +413,57 @@ fn codes_are_found_in_every_form() {
 }
 
 #[test]
+fn codes_at_several_rates_come_in_as_phases_and_go_out_as_one_row() {
+    let prepare = |levels: &[(&str, ArrayD<i64>)]| {
+        let mut corpus = Corpus::new();
+        write_codes(&corpus, "x.safetensors", levels);
+        corpus.line(json!({ "path": "x.wav" })).words("x.json", json!([]));
+        let output = corpus.prep(&["--codec", "codes", "--layout", "orpheus"]);
+        (corpus, output)
+    };
+    // A batch of one, as SNAC's encoder gives it: 1 : 2 : 4 codes a frame.
+    let level = |l: usize, length: usize| {
+        let codes = Array2::from_shape_fn((1, length), |(_, n)| (1000 * l + n) as i64);
+        (["codes_0", "codes_1", "codes_2"][l], codes.into_dyn())
+    };
+    let (corpus, output) = prepare(&[level(0, 5), level(1, 10), level(2, 20)]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let segment = corpus.dataset().segments().next().unwrap().unwrap();
+    let expected = Array2::from_shape_fn((7, 5), |(k, t)| {
+        let (l, phase, rate) = [(0, 0, 1), (1, 0, 2), (1, 1, 2), (2, 0, 4), (2, 1, 4), (2, 2, 4), (2, 3, 4)][k];
+        1000 * l + rate * t as i32 + phase
+    });
+    assert_eq!(segment.codes.0, expected);
+    let (out, row) = (corpus.at("out"), corpus.at("row.safetensors"));
+    succeeds(&["verify", path(&out)]);
+    succeeds(&["build", path(&out), "--segment", "x.wav", "-o", path(&row), "--pattern", "multi-rate"]);
+    assert_eq!(tensors::read(&row, "tokens").unwrap().shape(), [7, 35]);
+    let audio = roundelay::pipeline::audio_codes(corpus.dataset().layout(), &Frames(segment.codes.0.view())).unwrap();
+    assert_eq!(audio.0.index_axis(ndarray::Axis(0), 0), expected);
+
+    for (levels, reason) in [
+        (vec![level(0, 5), level(1, 10)], "number of levels is 2, expected 3, as layout orpheus reads"),
+        (
+            vec![level(0, 5), level(1, 10), level(2, 19)],
+            "shape of codes_2 is [1, 19], expected [1, 20], 4 codes a frame",
+        ),
+        (
+            vec![level(0, 5), level(1, 11), level(2, 20)],
+            "shape of codes_1 is [1, 11], expected [1, 10], 2 codes a frame",
+        ),
+    ] {
+        let rejects = prepare(&levels).0.jsonl("rejects.jsonl");
+        let found = rejects[0]["reason"].as_str().unwrap();
+        assert!(found.contains(reason), "{found}");
+    }
+
+    let mut corpus = Corpus::new();
+    corpus.wav("x.wav").words("x.json", json!([]));
+    let refused = text(&corpus.prep(&["--layout", "orpheus"]).stderr).to_owned();
+    assert!(refused.contains("stream main.1.0: a stream with a phase is not supported"), "{refused}");
+}
+
+#[test]
 fn build_undo_and_weights_go_through_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

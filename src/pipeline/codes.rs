@@ -4,13 +4,16 @@
 //! channel 0  q0 q1 ..      rows  text  main.0 main.1 ..  other.0 other.1 ..
 //! channel 1  q0 q1 ..                  channel 0         channel 1
 //! ```
+//!
+//! A codebook that runs n times as fast as the grid is n rows of a channel, one after another: SNAC's three at 1 : 2 : 4
+//! are seven.
 
 use ndarray::{Array2, Array3, ArrayView2, Axis, s};
 
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::pipeline::Heard;
-use crate::stream::{Frames, Layout};
+use crate::stream::{Frames, Layout, Stream};
 use crate::tally::{Event, EventKind};
 use crate::token::{ABSENT, UNGENERATED};
 
@@ -56,8 +59,8 @@ pub fn audio_codes(layout: &Layout, codes: &Frames<ArrayView2<i32>>) -> Result<F
     let mut audio = Array3::from_elem(shape, ABSENT as i32);
     for (stream, row) in layout.streams().iter().zip(codes.0.outer_iter()) {
         let channel = speakers.iter().position(|&speaker| speaker == stream.speaker);
-        if let (Some(level), Some(channel)) = (stream.level, channel) {
-            audio.slice_mut(s![channel, level, ..]).assign(&row);
+        if let (Some(codebook), Some(channel)) = (codebook_of(layout, stream), channel) {
+            audio.slice_mut(s![channel, codebook, ..]).assign(&row);
         }
     }
     Ok(Frames(audio))
@@ -77,10 +80,10 @@ pub(super) fn rows(
     let mut rows = Frames(Array2::from_elem(shape, ABSENT as i32));
     for (stream, mut row) in layout.streams().iter().zip(rows.0.outer_iter_mut()) {
         let speaker = speakers.iter().position(|&speaker| speaker == stream.speaker);
-        let (Some(level), Some(speaker)) = (stream.level, speaker) else { continue };
+        let (Some(codebook), Some(speaker)) = (codebook_of(layout, stream), speaker) else { continue };
         match heard {
-            Some(heard) => row.assign(&heard_row(heard, speaker, codes.slice(s![0, level, ..]))),
-            None if speaker < channels => row.assign(&codes.slice(s![speaker, level, ..])),
+            Some(heard) => row.assign(&heard_row(heard, speaker, codes.slice(s![0, codebook, ..]))),
+            None if speaker < channels => row.assign(&codes.slice(s![speaker, codebook, ..])),
             None => {}
         }
     }
@@ -111,7 +114,7 @@ fn check_shape(
     if channels > speakers {
         events.push(Event::new(EventKind::Channels, (channels - speakers) as u64));
     }
-    let read = check_codebooks(layout, codebooks)?;
+    let read = check_number(layout, codebooks)?;
     if codebooks > read {
         events.push(Event::new(EventKind::Codebooks, (codebooks - read) as u64));
     }
@@ -135,26 +138,20 @@ fn check_generated(layout: &Layout, rows: &Frames<Array2<i32>>) -> Result<()> {
     }
 }
 
-/// Checks that recordings can be prepared for a layout at all.
+/// Checks that a codec with so many codebooks, all at the layout's rate, can feed it.
 ///
 /// # Errors
-/// `Unsupported` if streams are phases of a multi-rate codec.
-pub fn check_layout(layout: &Layout) -> Result<()> {
-    match layout.streams().iter().find(|stream| stream.phase.is_some()) {
-        Some(stream) => {
-            let error = Error::unsupported("a stream with a phase", "all codebooks run at one rate");
-            Err(error.in_stream(&stream.name))
-        }
-        None => Ok(()),
+/// `Invalid` if the layout reads more; `Unsupported` if streams are phases of a codec that runs at several rates.
+pub fn check_codebooks(layout: &Layout, codebooks: usize) -> Result<()> {
+    if let Some(stream) = layout.streams().iter().find(|stream| stream.phase.is_some()) {
+        let error = Error::unsupported("a stream with a phase", "all codebooks of this codec run at one rate");
+        return Err(error.in_stream(&stream.name));
     }
+    check_number(layout, codebooks).map(drop)
 }
 
-/// Checks that a codec with so many codebooks can feed a layout, and gives the number that the layout reads.
-///
-/// # Errors
-/// `Invalid` if the layout reads more; else as [`check_layout`].
-pub fn check_codebooks(layout: &Layout, codebooks: usize) -> Result<usize> {
-    check_layout(layout)?;
+/// The number of codebooks that a layout reads, if there are as many.
+fn check_number(layout: &Layout, codebooks: usize) -> Result<usize> {
     let read = codebooks_read(layout);
     if codebooks < read {
         let expected = format!("at least {read}, as layout {} reads", layout.name());
@@ -163,9 +160,25 @@ pub fn check_codebooks(layout: &Layout, codebooks: usize) -> Result<usize> {
     Ok(read)
 }
 
-/// Codebooks of each speaker that a layout reads.
+/// Rows of codes of each speaker that a layout reads: its codebooks, one that runs n times as fast counted n times.
 pub fn codebooks_read(layout: &Layout) -> usize {
-    layout.streams().iter().filter_map(|stream| stream.level).max().map_or(0, |level| level + 1)
+    rates(layout).iter().sum()
+}
+
+/// How many codes each level has in a frame.
+pub fn rates(layout: &Layout) -> Vec<usize> {
+    let mut rates = Vec::new();
+    for (level, stream) in layout.streams().iter().filter_map(|stream| Some((stream.level?, stream))) {
+        rates.resize(rates.len().max(level + 1), 1);
+        rates[level] = rates[level].max(stream.phase.unwrap_or(0) + 1);
+    }
+    rates
+}
+
+/// The row of a channel's codes that a stream holds.
+fn codebook_of(layout: &Layout, stream: &Stream) -> Option<usize> {
+    let level = stream.level?;
+    Some(rates(layout)[..level].iter().sum::<usize>() + stream.phase.unwrap_or(0))
 }
 
 /// Whole frames of silence that stand in front of a recording's sound: the layout's `silence_prefix`, rounded up.

@@ -13,7 +13,7 @@ mod speakers;
 mod texts;
 mod view;
 
-pub use codes::{audio_codes, check_codebooks, check_layout, codebooks_read, decode, encode, silence_frames};
+pub use codes::{audio_codes, check_codebooks, codebooks_read, decode, encode, rates, silence_frames};
 pub use heard::{Heard, Unheard};
 pub use kyutai::{KyutaiWindow, first_not_before};
 pub use segments::{Prepare, Recording};

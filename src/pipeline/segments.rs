@@ -13,7 +13,7 @@ use ndarray::{Array2, Array3, ArrayView1, Axis, s};
 use crate::batch::{Segment, Split};
 use crate::error::{Error, Result};
 use crate::pipeline::texts::{Placed, Texts};
-use crate::pipeline::{Heard, Speakers, check_layout, codes, silence_frames};
+use crate::pipeline::{Heard, Speakers, codes, silence_frames};
 use crate::stream::{Frames, Kind, Layout};
 use crate::tally::{Event, EventKind};
 use crate::text::{PlacedWord, Rule};
@@ -64,12 +64,10 @@ impl Prepare<'_> {
     /// Checks what does not depend on a recording.
     ///
     /// # Errors
-    /// `Unsupported` if the layout holds phases; `Invalid` if a speaker is not the layout's, or if words cannot be
-    /// treated at borders as asked: split where windows do not follow each other without gap and overlap, or anything but
+    /// `Invalid` if a speaker is not the layout's, or if words cannot be treated at borders as asked: split where windows do not follow each other without gap and overlap, or anything but
     /// start under a rule that makes one row of the whole recording. `Invalid` too if the rule's options tell speakers
     /// of one row apart, as turn markers do, and the layout has several text rows, each of one speaker.
     pub fn check(&self) -> Result<()> {
-        check_layout(self.layout)?;
         self.speakers.check(self.layout)?;
         self.check_rows()?;
         if self.rule.places_whole() && self.border != Border::Start {

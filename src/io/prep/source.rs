@@ -8,7 +8,7 @@ use super::beside;
 use crate::codec::Codec;
 use crate::error::{Error, Result};
 use crate::io::{Identity, read_audio, tensors};
-use crate::pipeline::{self, Heard, Speakers, Unheard, codebooks_read, silence_frames};
+use crate::pipeline::{self, Heard, Speakers, Unheard, codebooks_read, rates, silence_frames};
 use crate::stream::{Frames, Layout};
 use crate::tally::{Event, EventKind};
 use crate::units::Seconds;
@@ -161,15 +161,16 @@ fn locate(recording: &Path, suffix: Option<&str>) -> Result<PathBuf> {
     })
 }
 
-/// `audio_codes` `[C, Q, T]`, `codes` `[n_q, T]`, or `A` and `B` `[Q, T]`; a `.npy` file by its number of axes. A batch
-/// of one in front of two axes is none.
+/// `audio_codes` `[C, Q, T]`, `codes` `[n_q, T]`, `A` and `B` `[Q, T]`, or a level each, `codes_0`, `codes_1` ..; a
+/// `.npy` file by its number of axes. A batch of one in front of two axes is none.
 fn read_codes(path: &Path, layout: &Layout) -> Result<Frames<Array3<i32>>> {
-    let (name, codes) = tensors::read_first_of(path, &["audio_codes", "codes", "A"])?;
+    let (name, codes) = tensors::read_first_of(path, &["audio_codes", "codes", "A", "codes_0"])?;
     let codes = match (name.as_str(), codes.ndim()) {
         ("audio_codes", 3) => codes.into_dimensionality::<Ix3>().expect("it has three axes"),
         ("audio_codes", 2) => by_channel(codes, layout)?,
         ("codes", _) => by_channel(one_example(codes, &name)?, layout)?,
         ("A", _) => both_speakers(one_example(codes, &name)?, one_example(tensors::read(path, "B")?, "B")?)?,
+        ("codes_0", _) => by_level(path, layout)?,
         (_, axes) => return Err(Error::invalid(format!("number of axes of {name}"), axes, "3, as [C, Q, T]")),
     };
     if let Some(((c, q, t), code)) = codes.indexed_iter().find(|(_, code)| i32::try_from(**code).is_err()) {
@@ -201,6 +202,35 @@ fn by_channel(codes: ArrayD<i64>, layout: &Layout) -> Result<Array3<i64>> {
     }
     let codes = codes.as_standard_layout().into_owned().into_shape_with_order((channels, read, frames));
     Ok(codes.expect("rows were divided by channels"))
+}
+
+/// A tensor for each level, `[C, n T]` or `[n T]` where it runs n times as fast as the grid: what SNAC gives.
+fn by_level(path: &Path, layout: &Layout) -> Result<Array3<i64>> {
+    let rates = rates(layout);
+    let found = tensors::names(path)?.iter().filter(|name| name.starts_with("codes_")).count();
+    if found != rates.len() {
+        let expected = format!("{}, as layout {} reads", rates.len(), layout.name());
+        return Err(Error::invalid("number of levels", found, expected));
+    }
+    let mut levels: Vec<Array3<i64>> = Vec::with_capacity(found);
+    for (level, rate) in rates.into_iter().enumerate() {
+        let name = format!("codes_{level}");
+        let codes = tensors::read(path, &name)?;
+        let (channels, length) = match *codes.shape() {
+            [length] => (1, length),
+            [channels, length] => (channels, length),
+            ref shape => return Err(Error::invalid(format!("shape of {name}"), format!("{shape:?}"), "[C, T]")),
+        };
+        let (c, frames) = levels.first().map_or((channels, length / rate), |first| (first.dim().0, first.dim().2));
+        if (channels, length) != (c, frames * rate) {
+            let expected = format!("[{c}, {}], {rate} codes a frame", frames * rate);
+            return Err(Error::invalid(format!("shape of {name}"), format!("[{channels}, {length}]"), expected));
+        }
+        let codes = codes.as_standard_layout().into_owned().into_shape_with_order((c, frames, rate));
+        levels.push(codes.expect("as many codes").permuted_axes([0, 2, 1]));
+    }
+    let levels: Vec<_> = levels.iter().map(|level| level.view()).collect();
+    Ok(ndarray::concatenate(Axis(1), &levels).expect("as many channels and frames"))
 }
 
 /// One channel each, as J-Moshi's tools write them.
