@@ -31,6 +31,7 @@
 //!
 //! # Modules, in the order of the data
 //! [`stream`] says what the rows are; [`text`] places words; [`codec`] and [`codebook`] give codes; [`window`] cuts;
+//! [`vocab`] joins vocabularies and picks a few thousand of millions of words; [`flow`] is flow matching on them;
 //! [`delay`] shifts; [`weights`] weighs; [`batch`] holds examples; [`backend`] trains on them; [`pipeline`] is the flow
 //! from end to end;
 //! `io` (feature `io`) opens files; [`report`] shows what is there; [`tally`] counts what did not go straight through;
@@ -46,6 +47,7 @@ pub mod codebook;
 pub mod codec;
 pub mod delay;
 mod error;
+pub mod flow;
 #[cfg(feature = "io")]
 pub mod io;
 pub mod pipeline;
@@ -57,6 +59,7 @@ pub mod tally;
 pub mod text;
 pub mod token;
 mod units;
+pub mod vocab;
 pub mod weights;
 pub mod window;
 

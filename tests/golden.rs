@@ -6,6 +6,8 @@ mod common;
 mod codebook;
 #[path = "golden/delay.rs"]
 mod delay;
+#[path = "golden/flow.rs"]
+mod flow;
 #[path = "golden/interleave.rs"]
 mod interleave;
 #[path = "golden/jmoshi_text.rs"]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["error", "units", "token", "tally"],
     &["stream", "window"],
-    &["delay", "text", "codebook"],
-    &["weights"],
+    &["delay", "text", "codebook", "vocab"],
+    &["weights", "flow"],
     &["batch", "codec"],
     &["pipeline", "backend"],
     &["io"],

@@ -6,6 +6,7 @@
 //! ```
 
 mod codes;
+mod flatten;
 mod heard;
 mod kyutai;
 mod segments;
@@ -14,6 +15,7 @@ mod texts;
 mod view;
 
 pub use codes::{audio_codes, check_codebooks, codebooks_read, decode, encode, rates, silence_frames};
+pub use flatten::{Flatten, Unflattened};
 pub use heard::{Heard, Unheard};
 pub use kyutai::{KyutaiWindow, first_not_before};
 pub use segments::{Prepare, Recording};

@@ -17,6 +17,7 @@ mod stats;
 mod train;
 mod undo;
 mod verify;
+mod vocab;
 pub mod weights;
 mod words;
 
@@ -62,6 +63,8 @@ pub enum Verb {
     Decode(decode::Args),
     /// Trains codebooks, and tells how those of datasets are used
     Codebook(codebook::Args),
+    /// Joins vocabularies in one id space, and writes codes in one row of it
+    Vocab(vocab::Args),
     /// Draws the grid of streams and steps
     Show(show::Args),
 }
@@ -87,6 +90,7 @@ impl Verb {
             Verb::Encode(args) => args.run(),
             Verb::Decode(args) => args.run(),
             Verb::Codebook(args) => args.run(),
+            Verb::Vocab(args) => args.run(),
             Verb::Show(args) => args.run(),
         }
     }
