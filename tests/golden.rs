@@ -18,6 +18,8 @@ mod loss;
 mod pipeline;
 #[path = "golden/tokenize.rs"]
 mod tokenize;
+#[path = "golden/topk.rs"]
+mod topk;
 #[path = "golden/weights.rs"]
 mod weights;
 #[path = "golden/window.rs"]

@@ -54,6 +54,11 @@ impl Sealed {
         hex(self.hash.clone())
     }
 
+    /// The file itself, for whoever writes here and there; what is written so counts for neither hash nor size.
+    pub fn file_mut(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
     /// Gives the file its name once its bytes are on the disk.
     pub fn seal(self) -> Result<Seal> {
         let failed = |e| Error::io("write the file", e).in_file(self.path.display());

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! joint    text 0..35000 | audio 0..512  ->  0..35512                    and back
+//! search   query [D], words [N, D]       ->  the K best of N             exact, or in a few clusters
 //! ```
 
 mod joint;
+pub mod search;
 
 pub use joint::{Joint, Part, Real};

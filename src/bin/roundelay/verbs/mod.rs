@@ -14,6 +14,7 @@ mod merge;
 mod prep;
 mod show;
 mod stats;
+mod subvocab;
 mod train;
 mod undo;
 mod verify;
@@ -65,6 +66,8 @@ pub enum Verb {
     Codebook(codebook::Args),
     /// Joins vocabularies in one id space, and writes codes in one row of it
     Vocab(vocab::Args),
+    /// Searches millions of word vectors for the few thousand that matter
+    Subvocab(subvocab::Args),
     /// Draws the grid of streams and steps
     Show(show::Args),
 }
@@ -91,6 +94,7 @@ impl Verb {
             Verb::Decode(args) => args.run(),
             Verb::Codebook(args) => args.run(),
             Verb::Vocab(args) => args.run(),
+            Verb::Subvocab(args) => args.run(),
             Verb::Show(args) => args.run(),
         }
     }
