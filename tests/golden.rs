@@ -16,6 +16,8 @@ mod jmoshi_text;
 mod loss;
 #[path = "golden/pipeline.rs"]
 mod pipeline;
+#[path = "golden/subset.rs"]
+mod subset;
 #[path = "golden/tokenize.rs"]
 mod tokenize;
 #[path = "golden/topk.rs"]

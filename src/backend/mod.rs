@@ -56,6 +56,7 @@ pub mod burn;
 pub mod contract;
 mod feed;
 mod generate;
+mod logits;
 mod process;
 mod reference;
 mod report;
@@ -68,6 +69,7 @@ use crate::error::Result;
 
 pub use feed::{Fed, Feeder, Source};
 pub use generate::{Generate, Sampler, Sampling, fill};
+pub use logits::{LogitBackend, LogitInput, LogitSpec};
 #[cfg(feature = "testing")]
 pub use process::serve_scoring;
 pub use process::{Process, ProcessBatch, ProcessUpload, Trainer, serve};

@@ -27,7 +27,7 @@ pub(super) struct Sequence<B: Backend> {
     pub(super) steps: usize,
     /// 0 or [`HIDDEN`], `[row or 1, 1, step, step attended to]`.
     hidden: Tensor<B, 4>,
-    /// Cosines and sines of places, `[row, step, 1, head width]`; none where no place is told.
+    /// Cosines and sines of places, `[row or 1, step, 1, head width]`; none where no place is told.
     turns: Option<[Tensor<B, 4>; 2]>,
 }
 
@@ -44,15 +44,14 @@ impl<B: Backend> Sequence<B> {
         let [to, from] = [[rows, 1, steps, 1], [rows, 1, 1, steps]].map(|shape| segments.clone().reshape(shape));
         let other = to.not_equal(from).float();
         let hidden = (other + later(steps, device)).clamp_max(1.0) * HIDDEN;
-        let most = places.iter().copied().max().unwrap_or(0);
-        let turn = |f: fn(f64) -> f64| {
-            let angles = (0..=most).flat_map(|place| (0..head).map(move |n| angle(place, n, head)));
-            let turned: Vec<f32> = angles.map(|angle| f(angle) as f32).collect();
-            let of = |&place: &i32| turned[place as usize * head..][..head].iter().copied();
-            let cells = places.iter().flat_map(of).collect();
-            Tensor::from_data(TensorData::new(cells, [rows, steps, 1, head]), device)
-        };
-        Sequence { rows, steps, hidden, turns: Some([turn(f64::cos), turn(f64::sin)]) }
+        Sequence { rows, steps, hidden, turns: Some(turns([rows, steps], places, head, device)) }
+    }
+
+    /// Rows of one segment each: every step looks back, or at all steps if it is not `causal`, and knows its place.
+    pub(super) fn whole([rows, steps]: [usize; 2], causal: bool, head: usize, device: &B::Device) -> Self {
+        let hidden = if causal { later(steps, device) * HIDDEN } else { Tensor::zeros([1, 1, steps, steps], device) };
+        let places: Vec<i32> = (0..steps as i32).collect();
+        Sequence { rows, steps, hidden, turns: Some(turns([1, steps], &places, head, device)) }
     }
 
     /// Steps that look back, and are told apart by what they hold.
@@ -66,6 +65,19 @@ fn later<B: Backend>(steps: usize, device: &B::Device) -> Tensor<B, 4> {
     let number = Tensor::<B, 1, Int>::arange(0..steps as i64, device);
     let [to, from] = [[1, 1, steps, 1], [1, 1, 1, steps]].map(|shape| number.clone().reshape(shape));
     to.lower(from).float()
+}
+
+/// Cosines and sines of places, `[row, step, 1, head width]`.
+fn turns<B: Backend>([rows, steps]: [usize; 2], places: &[i32], head: usize, device: &B::Device) -> [Tensor<B, 4>; 2] {
+    let most = places.iter().copied().max().unwrap_or(0);
+    let turn = |f: fn(f64) -> f64| {
+        let angles = (0..=most).flat_map(|place| (0..head).map(move |n| angle(place, n, head)));
+        let turned: Vec<f32> = angles.map(|angle| f(angle) as f32).collect();
+        let of = |&place: &i32| turned[place as usize * head..][..head].iter().copied();
+        let cells = places.iter().flat_map(of).collect();
+        Tensor::from_data(TensorData::new(cells, [rows, steps, 1, head]), device)
+    };
+    [turn(f64::cos), turn(f64::sin)]
 }
 
 /// How far a head's number turns by its place; numbers of its two halves turn in pairs.

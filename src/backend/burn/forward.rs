@@ -58,6 +58,6 @@ fn said_before<B: Backend>(
 }
 
 /// Rows of a table; nothing where there is no id.
-fn embed<B: Backend>(table: &Tensor<B, 2>, ids: &Ids<B>) -> Tensor<B, 2> {
+pub(super) fn embed<B: Backend>(table: &Tensor<B, 2>, ids: &Ids<B>) -> Tensor<B, 2> {
     table.clone().select(0, ids.ids.clone()) * ids.present.clone()
 }

@@ -23,6 +23,7 @@ mod batch;
 mod device;
 mod forward;
 mod generate;
+mod logits;
 mod loss;
 mod model;
 mod optimise;
@@ -32,6 +33,7 @@ mod train;
 
 pub use batch::{Batch, Uploader};
 pub use device::{Device, Found};
+pub use logits::{LogitModel, LogitOptions};
 pub use options::Options;
 pub use train::BurnBackend;
 

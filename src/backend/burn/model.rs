@@ -73,7 +73,7 @@ impl<T> Model<T> {
 }
 
 impl<T> Stack<T> {
-    fn map<U>(&self, f: &mut dyn FnMut(&T) -> U) -> Stack<U> {
+    pub(super) fn map<U>(&self, f: &mut dyn FnMut(&T) -> U) -> Stack<U> {
         Stack { blocks: self.blocks.iter().map(|block| block.map(f)).collect(), norm: f(&self.norm) }
     }
 }
@@ -174,11 +174,20 @@ impl Parts {
         options.check()?;
         let (mut parts, said) = (Parts::default(), Said::of(spec));
         let model = parts.model(spec, &said, options);
+        parts.check()?;
+        Ok((model, parts.0))
+    }
+
+    /// Holds the parts' size against the limit.
+    ///
+    /// # Errors
+    /// `OverLimit` for more than 2^31 numbers.
+    pub(super) fn check(&self) -> Result<()> {
         let numbers =
-            parts.0.iter().fold(0usize, |sum, part| sum.saturating_add(part.shape[0].saturating_mul(part.shape[1])));
+            self.0.iter().fold(0usize, |sum, part| sum.saturating_add(part.shape[0].saturating_mul(part.shape[1])));
         match numbers > MOST_NUMBERS {
             true => Err(Error::over_limit("numbers of the model", numbers, MOST_NUMBERS)),
-            false => Ok((model, parts.0)),
+            false => Ok(()),
         }
     }
 
@@ -219,7 +228,7 @@ impl Parts {
         }
     }
 
-    fn stack(&mut self, name: &str, layers: usize, width: usize) -> Stack<usize> {
+    pub(super) fn stack(&mut self, name: &str, layers: usize, width: usize) -> Stack<usize> {
         Stack {
             blocks: (0..layers).map(|n| self.block(&format!("{name}.{n}"), layers, width)).collect(),
             norm: self.norm(format!("{name}.norm"), width),
@@ -245,20 +254,25 @@ impl Parts {
     }
 
     /// An embedding: as long as what a norm gives, whatever is read.
-    fn table(&mut self, name: String, ids: usize, width: usize) -> usize {
+    pub(super) fn table(&mut self, name: String, ids: usize, width: usize) -> usize {
         self.part(name, [ids, width], Start::Drawn(1.0))
     }
 
-    fn matrix(&mut self, name: String, from: usize, to: usize, share: f64) -> usize {
+    pub(super) fn matrix(&mut self, name: String, from: usize, to: usize, share: f64) -> usize {
         self.part(name, [from, to], Start::Drawn(share / (from as f64).sqrt()))
     }
 
     /// What says ids begins with nearly the same likelihood for all.
-    fn head(&mut self, name: &str, from: usize, to: usize) -> usize {
+    pub(super) fn head(&mut self, name: &str, from: usize, to: usize) -> usize {
         self.matrix(name.into(), from, to, 0.2)
     }
 
-    fn norm(&mut self, name: String, width: usize) -> usize {
+    /// A head that lies the other way, `[ids said, width]`, so that some of its rows can be taken.
+    pub(super) fn rows(&mut self, name: String, ids: usize, width: usize) -> usize {
+        self.part(name, [ids, width], Start::Drawn(0.2 / (width as f64).sqrt()))
+    }
+
+    pub(super) fn norm(&mut self, name: String, width: usize) -> usize {
         self.part(name, [1, width], Start::One)
     }
 

@@ -1,9 +1,11 @@
 //! Adam with decoupled weight decay, over a list of matrices.
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 use super::Options;
+use super::train::read;
+use crate::error::Result;
 
 /// How much of the means of gradients, and of their squares, stays at a step.
 const KEPT: [f64; 2] = [0.9, 0.95];
@@ -59,9 +61,33 @@ impl<B: Backend> Trained<B> {
         let numbers = if decays { self.numbers * (1.0 - step.rate * step.decay) } else { self.numbers };
         Trained { numbers: numbers - moved, means: [mean, square] }
     }
+
+    /// The part after a step that only some of its rows take, each named once; the others, their means too, stay.
+    pub(super) fn step_rows(self, rows: Tensor<B, 1, Int>, gradient: Tensor<B, 2>, step: &Step, decays: bool) -> Self {
+        let of = |whole: &Tensor<B, 2>| whole.clone().select(0, rows.clone());
+        let before = Trained { numbers: of(&self.numbers), means: self.means.each_ref().map(of) };
+        let after = before.clone().step(Some(gradient), step, decays);
+        let put = |whole: Tensor<B, 2>, before: Tensor<B, 2>, after: Tensor<B, 2>| {
+            whole.select_assign(0, rows.clone(), after - before, IndexingUpdateOp::Add)
+        };
+        let ([mean, square], [mean_before, square_before], [mean_after, square_after]) =
+            (self.means, before.means, after.means);
+        let means = [put(mean, mean_before, mean_after), put(square, square_before, square_after)];
+        Trained { numbers: put(self.numbers, before.numbers, after.numbers), means }
+    }
+}
+
+/// The length of a gradient.
+pub(super) fn norm<B: Backend>(gradients: &[Option<Tensor<B, 2>>]) -> Result<f64> {
+    let squares: Vec<_> = gradients.iter().flatten().map(squares).collect();
+    if squares.is_empty() {
+        return Ok(0.0);
+    }
+    let squares = read(Tensor::cat(squares, 0))?;
+    Ok(squares.into_iter().map(f64::from).sum::<f64>().sqrt())
 }
 
 /// The sum of squares of a gradient: in two stages, as a long sum of f32 is inexact.
-pub(super) fn squares<B: Backend>(gradient: &Tensor<B, 2>) -> Tensor<B, 1> {
+fn squares<B: Backend>(gradient: &Tensor<B, 2>) -> Tensor<B, 1> {
     (gradient.clone() * gradient.clone()).sum_dim(1).sum()
 }

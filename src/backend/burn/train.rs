@@ -9,7 +9,7 @@ use super::batch::{Batch, Labelled, Live, Uploader};
 use super::forward::{depth, temporal};
 use super::loss::{Slopes, cost, report};
 use super::model::{Model, Part, Parts, Said};
-use super::optimise::{Step, Trained, squares};
+use super::optimise::{Step, Trained, norm};
 use super::{Options, state};
 use crate::backend::report::check_parts;
 use crate::backend::{BatchSpec, Report, TrainBackend};
@@ -173,16 +173,6 @@ impl<B: AutodiffBackend> BurnBackend<B> {
         (nats, watched.then(|| Tensor::cat(of_hidden, 0)))
     }
 
-    /// The length of a gradient.
-    fn norm(&self, gradients: &[Option<Plain<B>>]) -> Result<f64> {
-        let squares: Vec<_> = gradients.iter().flatten().map(squares).collect();
-        if squares.is_empty() {
-            return Ok(0.0);
-        }
-        let squares = read(Tensor::cat(squares, 0))?;
-        Ok(squares.into_iter().map(f64::from).sum::<f64>().sqrt())
-    }
-
     fn move_by(&mut self, gradients: Vec<Option<Plain<B>>>, norm: f64) {
         let step = Step::new(&self.options, self.step, norm);
         let parts = std::mem::take(&mut self.trained).into_iter().zip(gradients).zip(&self.parts);
@@ -220,7 +210,7 @@ impl<B: AutodiffBackend> TrainBackend for BurnBackend<B> {
                 };
             }
         }
-        let norm = self.norm(&all.gradients)?;
+        let norm = norm(&all.gradients)?;
         all.report.gradient_norm = Some(norm);
         all.report.check(&self.spec)?;
         self.step += 1;
