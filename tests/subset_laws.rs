@@ -9,8 +9,8 @@ use roundelay::Result;
 use roundelay::vocab::subset::marker::{assign, queries};
 use roundelay::vocab::subset::select::{Selector, missed};
 use roundelay::vocab::subset::{
-    Cache, Correction, Curriculum, Inclusion, Proposal, Sample, SampledSoftmax, Shrinking, Subset, Subsets, Uniforms,
-    forced_inclusion_softmax, full_softmax, subset_softmax,
+    Cache, Correction, Curriculum, Inclusion, Loss, Proposal, Sample, SampledSoftmax, Shrinking, Subset, Subsets,
+    Uniforms, by_row, forced_inclusion_softmax, full_softmax, subset_softmax,
 };
 
 fn numbers(rows: usize, columns: usize, seed: u64) -> Array2<f64> {
@@ -455,6 +455,65 @@ fn choice_is_learned() {
     assert!(missing(&scores) < before - 0.3, "{} after {before}", missing(&scores));
 }
 
+// ---- batches
+
+/// Every kind of loss of the same logits.
+fn every_loss(logits: &Array2<f64>, labels: &[i64], seed: u64) -> [Loss<f64>; 4] {
+    let (logits, labels, words) = (logits.view(), ArrayView1::from(labels), logits.ncols());
+    let all = Subset::new(0..words as u32, words).unwrap();
+    let forced: Vec<u32> = (0..words as u32 / 2).collect();
+    let drawn: Vec<u32> = (words as u32 / 2..words as u32).collect();
+    let proposal = Proposal::log_uniform(words).unwrap();
+    let ids = proposal.draw(2 * words, &mut Uniforms::new(seed)).unwrap();
+    let sampled = SampledSoftmax { correct_label: true, ..SampledSoftmax::default() };
+    [
+        full_softmax(logits, labels).unwrap(),
+        subset_softmax(logits, labels, &all).unwrap(),
+        forced_inclusion_softmax(logits, labels, &Inclusion::new(&forced, &drawn, words).unwrap()).unwrap(),
+        sampled.loss(logits, labels, &all, &Sample::new(&ids, &proposal)).unwrap(),
+    ]
+}
+
+#[test]
+fn absent_labels_do_not_count() {
+    let logits = numbers(4, 8, 3);
+    let there = logits.select(ndarray::Axis(0), &[0, 2]);
+    for (with, without) in every_loss(&logits, &[1, -1, 3, -2], 5).iter().zip(every_loss(&there, &[1, 3], 5)) {
+        assert_eq!((with.counted, without.counted), (2, 2));
+        assert!(close(with.mean(), without.mean()) && with.mean() > 0.1);
+        assert_eq!(with.gradient.select(ndarray::Axis(0), &[0, 2]), without.gradient);
+        assert!([1, 3].iter().all(|&row| with.rows[row] == 0.0 && with.gradient.row(row).iter().all(|&g| g == 0.0)));
+        let weighted = with.clone().weighted(arr1(&[0.5; 4]).view()).unwrap();
+        assert!(close(weighted.rows.sum(), with.mean()));
+        assert!(weighted.gradient.iter().zip(&with.gradient).all(|(&found, &mean)| close(found, mean)));
+    }
+    let none = full_softmax(logits.view(), arr1(&[-1; 4]).view()).unwrap();
+    assert_eq!((none.mean(), none.gradient.sum()), (0.0, 0.0));
+}
+
+#[test]
+fn rows_with_subsets_of_their_own_are_one_loss() {
+    let logits = Array3::from_shape_vec((2, 3, 4), numbers(6, 4, 9).into_raw_vec_and_offset().0).unwrap();
+    let labels = arr2(&[[7, 2, -1], [0, 9, 5]]);
+    let subsets = [Subset::new([2, 4, 7, 8], 10).unwrap(), Subset::new([0, 3, 5, 9], 10).unwrap()];
+    let whole = |logits: &Array3<f64>| {
+        by_row(logits.view(), labels.view(), |row, logits, labels| subset_softmax(logits, labels, &subsets[row]))
+            .unwrap()
+    };
+    let (losses, gradient) = whole(&logits);
+    let mean = |flat: &Array2<f64>| {
+        whole(&Array3::from_shape_vec((2, 3, 4), flat.iter().copied().collect()).unwrap()).0.sum() / 5.0
+    };
+    let flat = Array2::from_shape_vec((6, 4), logits.iter().copied().collect()).unwrap();
+    assert_slopes(
+        &Array2::from_shape_vec((6, 4), gradient.iter().copied().collect()).unwrap(),
+        &differences(&flat, mean),
+    );
+    assert_eq!(losses[[0, 2]], 0.0);
+    let wrong = by_row(logits.view(), labels.view(), |_, logits, labels| subset_softmax(logits, labels, &subsets[0]));
+    assert!(wrong.unwrap_err().to_string().contains("row 1"));
+}
+
 // ---- refusals
 
 #[test]
@@ -502,5 +561,12 @@ fn what_does_not_fit_is_refused() {
     );
     says(Cache::<u8>::new(0).map(drop), "results to keep is 0, expected at least 1");
     says(Selector::new(3, 1.0).unwrap().select(two.view(), None), "words to choose is 3, expected at most 2");
+    says(
+        Selector::new(1, 1e-300).unwrap().select(arr2(&[[1e20, -1e20]]).view(), None),
+        "score is 100000000000000000000, expected finite at temperature 1e-300",
+    );
+    let growing = Curriculum { from: 2, to: 8, hold: 0, steps: 4, shrinking: Shrinking::Linear };
+    says(growing.check(), "last size of the subset is 8, expected 1 to 2, the first");
+    assert_eq!(growing.size(2), 5);
     says(Selector::new(3, 0.0), "temperature is 0, expected a finite number above 0");
 }

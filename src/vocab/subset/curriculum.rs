@@ -76,6 +76,6 @@ impl Curriculum {
             Shrinking::Geometric => from * (to / from).powf(share),
             Shrinking::Cosine => to + (from - to) * (1.0 + (core::f64::consts::PI * share).cos()) / 2.0,
         };
-        (size.round() as usize).clamp(self.to, self.from)
+        (size.round() as usize).clamp(self.to.min(self.from), self.from.max(self.to))
     }
 }

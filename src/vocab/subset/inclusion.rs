@@ -116,7 +116,7 @@ pub fn forced_inclusion_softmax<T: Real, L: Token>(
 ) -> Result<Loss<T>> {
     check_axis("logits of a row", logits.ncols(), drawn.subset.len())?;
     let places = drawn.subset.places(labels)?;
-    match places.iter().find(|&&place| drawn.log[place] != 0.0) {
+    match places.iter().flatten().find(|&&place| drawn.log[place] != 0.0) {
         Some(&place) => Err(Error::invalid("label", drawn.subset.ids()[place], "one of the ids that are forced")),
         None => cross_entropy(logits, &places, Some(&drawn.log)),
     }

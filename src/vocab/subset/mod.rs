@@ -54,7 +54,7 @@ pub use cache::Cache;
 pub use curriculum::{Curriculum, Shrinking};
 pub use draws::Uniforms;
 pub use inclusion::{Inclusion, forced_inclusion_softmax};
-pub use loss::{Loss, full_softmax, subset_softmax};
+pub use loss::{Loss, by_row, full_softmax, subset_softmax};
 pub use proposal::Proposal;
 pub use remap::Subset;
 pub use sampled::{Correction, Sample, SampledSoftmax};

@@ -120,11 +120,12 @@ impl Subset {
         convert(places, "a place among", self, |place| Some(i64::from(*self.ids.get(usize::try_from(place).ok()?)?)))
     }
 
-    /// Places of labels that must all be there, as indices.
-    pub(super) fn places<T: Token>(&self, labels: ndarray::ArrayView1<T>) -> Result<Vec<usize>> {
-        let place = |(row, &label): (usize, &T)| {
-            let place = u32::try_from(label.into()).ok().and_then(|id| self.place(id));
-            place.ok_or_else(|| not_there("label", row, label.into(), "one of", self))
+    /// Places of labels, as indices; none where the label is -1 or -2.
+    pub(super) fn places<T: Token>(&self, labels: ndarray::ArrayView1<T>) -> Result<Vec<Option<usize>>> {
+        let place = |(row, &label): (usize, &T)| match u32::try_from(label.into()).ok().and_then(|id| self.place(id)) {
+            None if is_absent(label.into()) => Ok(None),
+            None => Err(not_there("label", row, label.into(), "one of", self)),
+            place => Ok(place),
         };
         labels.iter().enumerate().map(place).collect()
     }
@@ -216,6 +217,11 @@ pub(super) fn check_axis(what: &str, found: usize, expected: usize) -> Result<()
     }
 }
 
+/// Whether an id stands for none: absent, or to be generated.
+pub(super) fn is_absent(id: i64) -> bool {
+    (crate::token::UNGENERATED..0).contains(&id)
+}
+
 fn last_axis<T, D: Dimension>(array: &ArrayView<T, D>) -> Result<Axis> {
     let last = array.ndim().checked_sub(1);
     last.map(Axis).ok_or_else(|| Error::invalid("number of axes", 0, "at least 1"))
@@ -231,7 +237,7 @@ fn convert<T: Token, D: Dimension>(
     let mut converted = ids.to_owned();
     for (place, id) in converted.iter_mut().enumerate() {
         let old: i64 = (*id).into();
-        if !(crate::token::UNGENERATED..0).contains(&old) {
+        if !is_absent(old) {
             let new = other(old).and_then(|new| T::try_from(new).ok());
             *id = new.ok_or_else(|| not_there("label", at(ids.shape(), place), old, whose, subset))?;
         }

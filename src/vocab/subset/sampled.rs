@@ -1,10 +1,10 @@
 //! Softmax over a label and drawn negatives, set right for how likely each was drawn.
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 use super::loss::{finite, log_sum};
-use super::remap::check_axis;
+use super::remap::{check_axis, is_absent};
 use super::{Loss, Proposal, Subset};
 use crate::error::{Error, Result};
 use crate::token::Token;
@@ -48,7 +48,8 @@ impl Correction {
 /// curve of the logarithm: they are off by about the relative variance of that sum, which falls as 1 / m.
 ///
 /// With `correct_label` the loss is another one: which of the candidates was the label, when all of them came from the
-/// proposal. It has its minimum at the same logits, and not the same gradient on the way.
+/// proposal. Where accidental hits are kept it has its minimum at the same logits, and nearly so otherwise; its gradient
+/// on the way is another one.
 ///
 /// # Source
 /// Jean et al. 2015, "On Using Very Large Target Vocabulary"; TensorFlow's `sampled_softmax_loss` is `correct_label` and
@@ -96,7 +97,7 @@ impl<'a> Sample<'a> {
         let id = |&label: &L| {
             u32::try_from(label.into()).map_err(|_| Error::invalid("label", label.into(), format!("0..{words}")))
         };
-        let labels = labels.iter().map(id).collect::<Result<Vec<_>>>()?;
+        let labels = labels.iter().filter(|&&label| !is_absent(label.into())).map(id).collect::<Result<Vec<_>>>()?;
         Subset::new(labels.into_iter().chain(self.ids.iter().copied()), words)
     }
 }
@@ -107,8 +108,8 @@ struct Columns {
     places: Vec<usize>,
     /// What is taken off each of them.
     less: Vec<f64>,
-    /// Each row's label in the subset.
-    labels: Vec<usize>,
+    /// Each row's label in the subset, if it has one.
+    labels: Vec<Option<usize>>,
     /// What is taken off each label.
     labels_less: Vec<f64>,
 }
@@ -129,15 +130,15 @@ impl SampledSoftmax {
         sample: &Sample,
     ) -> Result<Loss<T>> {
         let columns = self.columns(logits, labels, subset, sample)?;
-        let (rows, scale) = (logits.nrows(), logits.nrows() as f64);
-        let mut loss = Loss { rows: Array1::zeros(rows), gradient: Array2::from_elem(logits.dim(), T::from_f64(0.0)) };
+        let mut loss = Loss::zeros(logits.dim(), columns.labels.iter().flatten().count());
+        let scale = loss.counted as f64;
         let (mut corrected, mut slopes) = (vec![0.0; columns.places.len() + 1], vec![0.0; subset.len()]);
-        for row in 0..rows {
+        for (row, label) in columns.labels.iter().enumerate().filter_map(|(row, label)| Some((row, (*label)?))) {
             self.fill(&columns, logits.row(row), row, &mut corrected);
             let aim = corrected[0];
             loss.rows[row] = finite(log_sum(&mut corrected) - aim, row)?;
             slopes.fill(0.0);
-            slopes[columns.labels[row]] = corrected[0] - 1.0;
+            slopes[label] = corrected[0] - 1.0;
             // A negative that was drawn twice is pushed down twice.
             columns.places.iter().zip(&corrected[1..]).for_each(|(&place, share)| slopes[place] += share);
             let slopes = loss.gradient.row_mut(row).into_iter().zip(&slopes);
@@ -147,7 +148,8 @@ impl SampledSoftmax {
     }
 
     /// The logits that the loss is taken over: the label's in column 0, then the negatives'. Under
-    /// [`Correction::LogExpectedUnique`] these are the distinct ones, in rising order.
+    /// [`Correction::LogExpectedUnique`] these are the distinct ones, in rising order. A row without a label has minus
+    /// infinity in column 0.
     ///
     /// # Shapes
     /// As [`SampledSoftmax::loss`]; returns `[R, 1 + m]`.
@@ -184,13 +186,19 @@ impl SampledSoftmax {
             ids.sort_unstable();
             ids.dedup();
         }
-        let negatives = subset.places(ArrayView1::from(&ids))?;
+        // Ids that were drawn are never absent.
+        let negatives: Vec<usize> = subset.places(ArrayView1::from(&ids))?.into_iter().flatten().collect();
         let labels = subset.places(labels)?;
         let less = |place: &usize| self.less(subset.ids()[*place], sample);
+        let label_less = |label: &Option<usize>| label.as_ref().map_or(Ok(0.0), less);
         let nothing = vec![0.0; labels.len()];
         Ok(Columns {
             less: negatives.iter().map(less).collect::<Result<_>>()?,
-            labels_less: if self.correct_label { labels.iter().map(less).collect::<Result<_>>()? } else { nothing },
+            labels_less: if self.correct_label {
+                labels.iter().map(label_less).collect::<Result<_>>()?
+            } else {
+                nothing
+            },
             places: negatives,
             labels,
         })
@@ -206,10 +214,10 @@ impl SampledSoftmax {
 
     fn fill<T: Real>(&self, columns: &Columns, logits: ArrayView1<T>, row: usize, corrected: &mut [f64]) {
         let label = columns.labels[row];
-        corrected[0] = logits[label].into() - columns.labels_less[row];
+        corrected[0] = label.map_or(f64::NEG_INFINITY, |label| logits[label].into() - columns.labels_less[row]);
         let negatives = columns.places.iter().zip(&columns.less).zip(&mut corrected[1..]);
         for ((&place, less), corrected) in negatives {
-            let hit = self.remove_accidental_hits && place == label;
+            let hit = self.remove_accidental_hits && Some(place) == label;
             *corrected = if hit { f64::NEG_INFINITY } else { logits[place].into() - less };
         }
     }

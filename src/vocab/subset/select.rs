@@ -83,8 +83,8 @@ impl Selector {
             return Err(Error::invalid("words to choose", self.count, format!("at most {}", keys.ncols())));
         }
         for key in &mut keys {
-            if !key.is_finite() {
-                return Err(Error::invalid("score", key, "a finite number"));
+            if !(*key / self.temperature).is_finite() {
+                return Err(Error::invalid("score", key, format!("finite at temperature {:e}", self.temperature)));
             }
             if let Some(draws) = &mut draws {
                 // The least number there is stands for 0, whose noise would be infinite.
@@ -182,7 +182,7 @@ impl Selection {
     /// `Invalid` for another number of rows, or a label that is no place.
     pub fn label_loss<L: Token>(&self, labels: ArrayView2<L>) -> Result<Loss<f64>> {
         check_axis("rows of labels", labels.nrows(), self.inside.nrows())?;
-        let mut loss = Loss { rows: Array1::zeros(labels.nrows()), gradient: Array2::zeros(self.inside.dim()) };
+        let mut loss = Loss::zeros(self.inside.dim(), labels.nrows());
         for (row, labels) in labels.outer_iter().enumerate() {
             let places = self.label_places(labels, row)?;
             let share = 1.0 / (places.len().max(1) * self.inside.nrows()) as f64 / self.temperature;
@@ -233,7 +233,8 @@ impl Selection {
 /// `Invalid` for another length, or if nothing of a row's softmax is in the subset.
 pub fn missed<T: Real>(logits: ArrayView2<T>, mask: ArrayView1<f64>) -> Result<Loss<f64>> {
     check_axis("length of the mask", mask.len(), logits.ncols())?;
-    let mut loss = Loss { rows: Array1::zeros(logits.nrows()), gradient: Array2::zeros((1, logits.ncols())) };
+    let (rows, counted) = (Array1::zeros(logits.nrows()), logits.nrows());
+    let mut loss = Loss { rows, gradient: Array2::zeros((1, logits.ncols())), counted };
     for (row, logits) in logits.axis_iter(Axis(0)).enumerate() {
         let mut shares: Vec<f64> = logits.iter().map(|&logit| logit.into()).collect();
         log_sum(&mut shares);
