@@ -112,6 +112,9 @@ fn classes(words: &Array2<i64>) -> Array2<i64> {
     classes
 }
 
+/// How logits are asked for: to be learned from, or only to be looked at.
+type Say = fn(&mut LogitModel<Cpu>, &LogitInput) -> Result<Array3<f32>>;
+
 /// One way of doing the task.
 struct Task {
     way: Way,
@@ -131,24 +134,27 @@ impl Task {
         Ok(Task { way, joint, path: MixturePath::new(Polynomial::LINEAR)?, model })
     }
 
-    fn logits(&mut self, x_t: ArrayView2<'_, i64>, words: &Array2<i64>, times: &[f64]) -> Result<Array3<f32>> {
-        logits(&mut self.model, self.way, x_t, words, times)
-    }
-
     /// One step on sequences drawn anew.
     fn train(&mut self, draws: &mut SeededUniforms) -> Result<f64> {
         let data = Data::drawn(BATCH, draws);
         let times = self.path.times(BATCH, LATEST, draws)?;
-        let (loss, gradient) = self.loss(&data, &times, draws)?;
+        let (loss, gradient) = self.loss(&data, &times, draws, LogitModel::logits)?;
         self.model.learn(gradient.view())?;
         Ok(loss.iter().sum::<f64>() / loss.len() as f64)
     }
 
-    fn loss(&mut self, data: &Data, times: &[f64], draws: &mut SeededUniforms) -> Result<(Array2<f64>, Array3<f32>)> {
+    fn loss(
+        &mut self,
+        data: &Data,
+        times: &[f64],
+        draws: &mut SeededUniforms,
+        say: Say,
+    ) -> Result<(Array2<f64>, Array3<f32>)> {
         let x_0 = self.way.x_0(&self.joint, &data.words, draws)?;
         let x_1 = self.joint.part("codes")?.encode(&data.codes)?;
         let x_t = self.path.sample(&x_0, &x_1, times, draws)?;
-        let logits = self.logits(x_t.view(), &data.words, times)?;
+        let (tokens, told) = (read(self.way, x_t.view(), &data.words), single(times));
+        let logits = say(&mut self.model, &LogitInput { times: Some(&told), ..LogitInput::new(tokens.view()) })?;
         let batch = FlowBatch { x_1: x_1.view(), x_t: x_t.view(), times };
         let outputs = Outputs::Target(self.joint.part("codes")?);
         let (loss, gradient) = self.path.generalized_kl_gradient(outputs, &logits, batch, Reduction::Mean)?;
@@ -165,7 +171,8 @@ impl Task {
             // Spread evenly over all batches.
             let time = |b: usize| LATEST * (b as f64 + (n as f64 + 0.5) / (HELD_OUT / BATCH) as f64) / BATCH as f64;
             let times: Vec<f64> = (0..BATCH).map(time).collect();
-            for (losses, t) in self.loss(&part, &times, &mut draws)?.0.outer_iter().zip(&times) {
+            let (losses, _) = self.loss(&part, &times, &mut draws, LogitModel::predict)?;
+            for (losses, t) in losses.outer_iter().zip(&times) {
                 for (k, _) in [true, *t < 0.5, *t >= 0.9].into_iter().enumerate().filter(|(_, counts)| *counts) {
                     sums[k] += losses.sum();
                     counts[k] += LENGTH as f64;
@@ -182,26 +189,23 @@ impl Task {
         let step_size = (steps > 1).then(|| 1.0 / f64::from(steps));
         let euler = Euler::new(&self.path, EulerOptions { step_size, ..EulerOptions::default() });
         let model = |t: f64, x: ArrayView2<'_, i64>| {
-            softmax(&logits(&mut self.model, self.way, x, words, &vec![t; words.nrows()])?)
+            let (tokens, told) = (read(self.way, x, words), single(&vec![t; words.nrows()]));
+            softmax(&self.model.predict(&LogitInput { times: Some(&told), ..LogitInput::new(tokens.view()) })?)
         };
         let solution = euler.solve(Outputs::Target(codes), x_0.view(), model, draws)?;
         codes.decode(&solution.tokens)
     }
 }
 
-/// What the model says; it is told the words or not.
-fn logits(
-    model: &mut LogitModel<Cpu>,
-    way: Way,
-    x_t: ArrayView2<'_, i64>,
-    words: &Array2<i64>,
-    times: &[f64],
-) -> Result<Array3<f32>> {
+/// What the model reads; it is told the words or not.
+fn read(way: Way, x_t: ArrayView2<'_, i64>, words: &Array2<i64>) -> Array3<i32> {
     let channels = [x_t, words.view()];
     let tokens = stack(Axis(1), &channels[..1 + usize::from(way.is_told())]).expect("grids of one shape");
-    let tokens = tokens.mapv(|id| id as i32);
-    let times: Vec<f32> = times.iter().map(|&t| t as f32).collect();
-    model.logits(&LogitInput { times: Some(&times), ..LogitInput::new(tokens.view()) })
+    tokens.mapv(|id| id as i32)
+}
+
+fn single(times: &[f64]) -> Vec<f32> {
+    times.iter().map(|&t| t as f32).collect()
 }
 
 /// How right what was said is: classes, whole sequences, and the voices of sequences against how they are drawn.

@@ -182,7 +182,7 @@ impl Learner {
         let mut sum = 0.0;
         for batch in batches {
             let (tokens, labels) = read(batch.view());
-            let logits = self.model.logits(&LogitInput::new(tokens.view()))?;
+            let logits = self.model.predict(&LogitInput::new(tokens.view()))?;
             sum += full_softmax(flat(&logits), labels.view())?.mean();
         }
         Ok(sum / batches.len() as f64)

@@ -1,9 +1,11 @@
 //! Times the search for the best of many vectors: the Rust side of `scripts/search-speed`.
 //!
 //! ```text
-//! search_speed VECTORS.safetensors STORE QUERIES.safetensors ROWS THREADS      STORE is built of the first ROWS
+//! search_speed VECTORS.safetensors STORE QUERIES.safetensors ROWS THREADS      STORE is built of the first ROWS, or
+//!                                                                     is there if ROWS is 0
 //! {"read": true}                                                      a line on standard input, and its answer:
 //! {"queries": 16, "from": 0, "k": 8192}                               {"seconds": s}
+//! {"queries": 16, "from": 0, "k": 8192, "memory": true}               {"before": bytes, "peak": bytes}
 //! {"queries": 64, "from": 0, "k": 8192, "recall": 0.95}               {"probes": p, "recall": r}
 //! {"queries": 1, "from": 5, "k": 8192, "probes": p, "ids": PATH}      {"seconds": s}, the ids in a file
 //! ```
@@ -11,7 +13,8 @@
 use std::error::Error;
 use std::io::{BufRead, stdin};
 use std::path::Path;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use ndarray::{Array2, ArrayView2, Ix2, s};
@@ -44,7 +47,10 @@ fn main() -> Outcome<()> {
         return Err("usage: search_speed VECTORS STORE QUERIES ROWS THREADS".into());
     };
     let (store, threads) = (Path::new(store), threads.parse()?);
-    build(&TensorRows::open(Path::new(vectors), None)?, store, rows.parse()?, threads)?;
+    let rows = rows.parse()?;
+    if rows > 0 {
+        build(&TensorRows::open(Path::new(vectors), None)?, store, rows, threads)?;
+    }
     let queries = tensors::read_f32(Path::new(queries), "queries")?.into_dimensionality::<Ix2>()?;
     let store = Store::open(store)?;
     let bench = Bench { index: store.index(), queries, threads };
@@ -65,20 +71,38 @@ fn build(vectors: &TensorRows, store: &Path, rows: usize, threads: usize) -> Out
         json!({
             "seconds": begun.elapsed().as_secs_f64(), "clustering": clustering, "assigning": assigning,
             "writing": writing, "bytes": built.bytes, "clusters": built.clusters,
-            "largest": built.largest_cluster, "memory": memory()?,
+            "largest": built.largest_cluster, "peak": memory("VmHWM")?,
         })
     );
     Ok(())
 }
 
-/// Bytes that are this process's own, without those of files that are mapped, and the most that it ever held with them.
-fn memory() -> Outcome<Value> {
+/// Bytes of this process: `RssAnon` are its own, without those of files that are mapped, and `VmHWM` the most that it ever
+/// held with them.
+fn memory(name: &str) -> Outcome<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
-    let of = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or(": 0 kB");
-        line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok()).map(|kilo| kilo * 1024)
-    };
-    Ok(json!({ "own": of("RssAnon"), "peak": of("VmHWM") }))
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such figure")?;
+    let kilo: u64 = line.split_whitespace().nth(1).ok_or("no number")?.parse()?;
+    Ok(kilo * 1024)
+}
+
+/// The most memory of its own that the process is seen with while this runs: a look each millisecond, as the system
+/// counts no peak of it.
+fn watched<T>(run: impl FnOnce() -> T) -> (T, u64) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut peak = 0;
+            while !over.load(Ordering::Relaxed) {
+                peak = peak.max(memory("RssAnon").unwrap_or(0));
+                thread::sleep(Duration::from_millis(1));
+            }
+            peak
+        });
+        let done = run();
+        over.store(true, Ordering::Relaxed);
+        (done, looks.join().expect("looking ends"))
+    })
 }
 
 struct Bench<'a> {
@@ -100,6 +124,11 @@ impl Bench<'_> {
         if let Some(least) = asked["recall"].as_f64() {
             return self.tune(queries, k, least);
         }
+        if asked["memory"] == true {
+            let before = memory("RssAnon")?;
+            let (found, peak) = watched(|| self.index.exact(queries, k, self.threads));
+            return found.map(|_| json!({ "before": before, "peak": peak })).map_err(Into::into);
+        }
         let begun = Instant::now();
         let found = match number("probes") {
             Ok(probes) => self.index.approximate(queries, k, probes, self.threads)?,
@@ -109,7 +138,7 @@ impl Bench<'_> {
         if let Some(path) = asked["ids"].as_str() {
             tensors::write(Path::new(path), &[("ids", found.ids.mapv(i64::from).into())])?;
         }
-        Ok(json!({ "seconds": seconds, "memory": memory()? }))
+        Ok(json!({ "seconds": seconds }))
     }
 
     /// The sum of all vectors as words: what it takes to have read them once.

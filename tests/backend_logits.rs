@@ -43,7 +43,7 @@ fn a_loss_that_it_does_not_know_falls() {
         let logits = model.logits(&input).unwrap();
         model.learn(towards(&aims, &logits).view()).unwrap();
     }
-    let last = distance(&model.logits(&input).unwrap());
+    let last = distance(&model.predict(&input).unwrap());
     assert!(last < first / 5.0, "{first} to {last}");
     assert_eq!(model.steps(), 200);
 }
@@ -53,21 +53,65 @@ fn logits_are_products_of_hidden_numbers_and_rows() {
     let (mut model, tokens) = (model(&spec(), &options()), tokens());
     let input = LogitInput { candidates: Some(&[1, 4, 9]), ..LogitInput::new(tokens.view()) };
     let (logits, hidden, rows) =
-        (model.logits(&input).unwrap(), model.hidden(&input).unwrap(), model.rows(input.candidates).unwrap());
-    let all = model.logits(&LogitInput::new(tokens.view())).unwrap();
+        (model.predict(&input).unwrap(), model.hidden(&input).unwrap(), model.rows(input.candidates).unwrap());
+    let all = model.predict(&LogitInput::new(tokens.view())).unwrap();
     assert_eq!((logits.dim(), hidden.dim(), rows.dim()), ((3, 6, 3), (3, 6, 8), (3, 8)));
     assert_eq!(rows, model.rows(None).unwrap().select(Axis(0), &[1, 4, 9]));
     for ((row, at, place), &logit) in logits.indexed_iter() {
         assert!((hidden.slice(s![row, at, ..]).dot(&rows.row(place)) - logit).abs() < 1e-5);
         assert!((all[[row, at, [1, 4, 9][place]]] - logit).abs() < 1e-6);
     }
+    // Hidden numbers are made without candidates, even ones that there are not.
+    let others = LogitInput { candidates: Some(&[999_999]), ..input };
+    assert_eq!(model.hidden(&others).unwrap(), hidden);
 }
 
 #[test]
-fn only_candidates_and_what_was_read_move() {
-    let (mut model, mut tokens) = (model(&spec(), &options()), tokens());
-    tokens.index_axis_mut(Axis(1), 0).mapv_inplace(|id| id % 6);
-    let unread = Array3::from_shape_fn((1, 2, 3), |(_, channel, at)| if channel == 0 { 6 + at as i32 } else { -1 });
+fn predictions_are_logits_and_leave_what_is_kept() {
+    let (tokens, aims, times) = (tokens(), aims(10), [0.2, 0.5, 1.0]);
+    let spec = LogitSpec { timed: true, ..spec() };
+    let input = LogitInput { times: Some(&times), ..LogitInput::new(tokens.view()) };
+    let few = tokens.slice(s![..1, .., ..3]);
+    let other = LogitInput { candidates: Some(&[2, 8]), times: Some(&[0.0]), ..LogitInput::new(few) };
+    let train = |looks: bool| {
+        let mut model = model(&spec, &options());
+        for _ in 0..5 {
+            let logits = model.logits(&input).unwrap();
+            if looks {
+                assert_eq!(model.predict(&input).unwrap(), logits, "to the bit");
+                assert_eq!(model.predict(&other).unwrap().dim(), (1, 3, 2));
+            }
+            model.learn(towards(&aims, &logits).view()).unwrap();
+        }
+        assert!(model.predict(&input).is_ok() && model.learn(aims.view()).is_err(), "nothing to learn from");
+        (model.predict(&input).unwrap(), model.rows(None).unwrap())
+    };
+    assert_eq!(train(true), train(false), "to the bit");
+}
+
+#[test]
+fn logits_given_last_are_learned_from() {
+    let (tokens, aims) = (tokens(), aims(10));
+    let input = || LogitInput::new(tokens.view());
+    let train = |asked: usize| {
+        let mut model = model(&spec(), &options());
+        for _ in 0..3 {
+            for _ in 0..asked {
+                model.logits(&LogitInput { candidates: Some(&[1]), ..input() }).unwrap();
+            }
+            let logits = model.logits(&input()).unwrap();
+            // Refused before anything is let go of.
+            assert!(model.logits(&LogitInput { candidates: Some(&[]), ..input() }).is_err());
+            model.learn(towards(&aims, &logits).view()).unwrap();
+        }
+        model.predict(&input()).unwrap()
+    };
+    assert_eq!(train(0), train(3), "to the bit");
+}
+
+#[test]
+fn only_candidates_move() {
+    let (mut model, tokens) = (model(&spec(), &options()), tokens());
     let before = model.rows(None).unwrap();
     let input = LogitInput { candidates: Some(&[0, 3]), ..LogitInput::new(tokens.view()) };
     for _ in 0..3 {
@@ -78,8 +122,6 @@ fn only_candidates_and_what_was_read_move() {
     for id in 0..10 {
         assert_eq!(before.row(id) != after.row(id), [0, 3].contains(&id), "row {id}");
     }
-    // What follows tells, too: an id that was never read is heard as before but for the layers.
-    assert!(model.logits(&LogitInput::new(unread.view())).unwrap().iter().all(|x| x.is_finite()));
 }
 
 #[test]
@@ -91,7 +133,7 @@ fn all_as_candidates_are_all() {
             let logits = model.logits(&LogitInput { candidates, ..LogitInput::new(tokens.view()) }).unwrap();
             model.learn(towards(&aims, &logits).view()).unwrap();
         }
-        model.logits(&LogitInput::new(tokens.view())).unwrap()
+        model.predict(&LogitInput::new(tokens.view())).unwrap()
     };
     let (whole, listed) = (train(None), train(Some(&all)));
     assert!(whole.iter().zip(&listed).all(|(a, b)| (a - b).abs() < 1e-5));
@@ -105,7 +147,7 @@ fn causal_models_do_not_see_what_comes() {
         let before = tokens();
         let mut after = before.clone();
         after.slice_mut(s![.., 0, 4..]).mapv_inplace(|id| (id + 1) % 12);
-        let logits = [&before, &after].map(|tokens| model.logits(&LogitInput::new(tokens.view())).unwrap());
+        let logits = [&before, &after].map(|tokens| model.predict(&LogitInput::new(tokens.view())).unwrap());
         let [early, late] =
             [s![.., ..4, ..], s![.., 4.., ..]].map(|part| logits[0].slice(part) != logits[1].slice(part));
         assert_eq!((early, late), (!causal, true));
@@ -116,7 +158,8 @@ fn causal_models_do_not_see_what_comes() {
 fn times_are_told_and_learned() {
     let spec = LogitSpec { timed: true, ..spec() };
     let (mut model, tokens) = (model(&spec, &options()), tokens());
-    let mut say = |times: &[f32; 3]| model.logits(&LogitInput { times: Some(times), ..LogitInput::new(tokens.view()) });
+    let mut say =
+        |times: &[f32; 3]| model.predict(&LogitInput { times: Some(times), ..LogitInput::new(tokens.view()) });
     let (one, other) = (say(&[0.0, 0.5, 1.0]).unwrap(), say(&[0.0, 0.6, 1.0]).unwrap());
     for row in 0..3 {
         assert_eq!(one.index_axis(Axis(0), row) != other.index_axis(Axis(0), row), row == 1);
@@ -128,7 +171,7 @@ fn times_are_told_and_learned() {
         let logits = model.logits(&input).unwrap();
         model.learn(Array3::from_shape_fn(logits.dim(), |at| logits[at] - at.0 as f32).view()).unwrap();
     }
-    let logits = model.logits(&input).unwrap();
+    let logits = model.predict(&input).unwrap();
     assert!((0..3).all(|row| (logits[[row, 2, 3]] - row as f32).abs() < 0.3), "{logits}");
 }
 
@@ -149,7 +192,9 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     bad(&mut model, logits.slice(s![.., .., 1..]), shape);
     bad(&mut model, (&empty + f32::NAN).view(), "gradient is NaN, expected finite numbers");
     bad(&mut model, (&empty + 1e38).view(), "length of the gradient is inf, expected a finite number");
-    assert_eq!((model.steps(), &model.logits(&input).unwrap()), (0, &logits));
+    assert_eq!((model.steps(), &model.predict(&input).unwrap()), (0, &logits));
+    // That one went through the layers, and took the logits with it.
+    bad(&mut model, empty.view(), "logits to learn from is none, expected logits given since the last step");
 
     let mut refuse = |input: LogitInput, expected: &str| says(model.logits(&input), expected);
     refuse(LogitInput::new(tokens.slice(s![.., ..1, ..])), "number of channels is 1, expected 2");

@@ -57,6 +57,9 @@ fn what_is_built_is_found_again() {
         let index = opened.index();
         assert_eq!((opened.len(), opened.dimension(), index.clusters()), (6000, 24, 77));
         let exact = index.exact(vectors.slice(s![..5, ..]), 50, 1).unwrap();
+        let gathered = index.gather(&[17, 5999, 0]).unwrap();
+        let moved = (&gathered - &vectors.select(Axis(0), &[17, 5999, 0])).mapv(f32::abs);
+        assert!(moved.iter().all(|&moved| moved <= if numbers == "f32" { 0.0 } else { 0.006 }), "{moved}");
         for (query, found) in found.iter().enumerate() {
             assert_eq!(found["ids"], serde_json::json!(exact.ids.row(query).to_vec()));
             assert_eq!(found["scores"], serde_json::json!(exact.scores.row(query).to_vec()));
@@ -119,6 +122,7 @@ fn stores_are_the_same_for_any_number_of_threads() {
     for numbers in [Numbers::I8, Numbers::F16] {
         let one = bytes(1, numbers);
         assert!(one == bytes(3, numbers));
+        assert!(one == bytes(100_000, numbers));
         assert!(one == bytes(1, numbers));
     }
 }
@@ -160,7 +164,8 @@ fn vectors_that_cannot_be_stored_are_named_and_nothing_is_written() {
     assert!(build(&nan, &["--cosine"]).contains("dimension 4 of vector 123"));
     vectors[[123, 4]] = 1e6;
     let far = saved(folder.path(), "far.safetensors", "w", &vectors);
-    assert!(build(&far, &["--numbers", "f16"]).contains("stored as f16"));
+    let error = build(&far, &["--numbers", "f16"]);
+    assert!(error.contains("dimension 4 of vector 123") && error.contains("stored as f16"), "{error}");
     let empty = saved(folder.path(), "empty.safetensors", "w", &Array2::zeros((0, 6)));
     assert!(build(&empty, &[]).contains("[N, D], not empty"));
     let ids = folder.path().join("ids.safetensors");
@@ -231,6 +236,57 @@ fn stores_that_are_damaged_and_queries_that_do_not_fit_are_named() {
     assert!(changed("\\\"i8\\\"", "\\\"i9\\\"").contains("store of vectors"));
     assert!(changed("\"shape\":[300,6]", "\"shape\":[600,3]").contains("number of scales"));
     assert!(changed("\"places\"", "\"plates\"").contains("tensor `places`"));
+}
+
+#[test]
+fn ids_that_repeat_in_a_damaged_store_are_no_fault_of_the_labels() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = saved(folder.path(), "words.safetensors", "w", &drawn(300, 6));
+    let queries = saved(folder.path(), "queries.safetensors", "queries", &Array2::ones((1, 6)));
+    let store = folder.path().join("store.safetensors");
+    succeeds(&["subvocab", "build", path(&words), "-o", path(&store)]);
+    let best = &parsed(&succeeds(&["subvocab", "query", path(&store), path(&queries), "-k", "5"]))[0]["ids"];
+    let [first, second] = [0, 1].map(|place| best[place].as_u64().unwrap() as u32);
+
+    let mut bytes = fs::read(&store).unwrap();
+    let ids = safetensors::SafeTensors::deserialize(&bytes).unwrap().tensor("ids").unwrap().data().to_vec();
+    let start = bytes.windows(ids.len()).position(|window| window == ids).unwrap();
+    let row = ids.chunks(4).position(|id| id == second.to_le_bytes()).unwrap();
+    bytes[start + 4 * row..][..4].copy_from_slice(&first.to_le_bytes());
+    let bad = folder.path().join("bad.safetensors");
+    fs::write(&bad, bytes).unwrap();
+    let labels = folder.path().join("labels.safetensors");
+    tensors::write(&labels, &[("labels", ndarray::array![[i64::from(first)]].into())]).unwrap();
+    let error = fails(1, &["subvocab", "query", path(&bad), path(&queries), "-k", "5", "--labels", path(&labels)]);
+    assert!(error.contains("bad.safetensors") && error.contains("twice among the 5 best"), "{error}");
+    assert!(!error.contains("labels.safetensors"), "{error}");
+}
+
+#[test]
+fn the_longest_vectors_that_there_can_be_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store.safetensors");
+    let vectors = Array2::from_shape_fn((2, 1 << 16), |(row, _)| if row == 0 { 1e15f32 } else { -1e15 });
+    for numbers in [Numbers::I8, Numbers::F32] {
+        build_store(&vectors.view(), &store, &BuildOptions { numbers, ..BuildOptions::default() }).unwrap();
+        let opened = Store::open(&store).unwrap();
+        let found = opened.index().exact(vectors.view(), 2, 3).unwrap();
+        assert_eq!(found.ids, ndarray::array![[0, 1], [1, 0]]);
+    }
+}
+
+#[test]
+fn more_threads_than_there_is_work_for_do_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = saved(folder.path(), "words.safetensors", "w", &drawn(9000, 6));
+    let queries = saved(folder.path(), "queries.safetensors", "queries", &Array2::ones((3, 6)));
+    let [few, many] = ["2", "100000"].map(|threads| {
+        let store = folder.path().join(format!("{threads}.safetensors"));
+        succeeds(&["subvocab", "build", path(&words), "-o", path(&store), "--threads", threads]);
+        let ask = ["subvocab", "query", path(&store), path(&queries), "-k", "2000", "--threads", threads];
+        (fs::read(&store).unwrap(), succeeds(&ask), succeeds(&[&ask[..], &["--probes", "40"]].concat()))
+    });
+    assert!(few == many);
 }
 
 #[test]

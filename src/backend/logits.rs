@@ -14,22 +14,33 @@ use crate::token::UNGENERATED;
 
 /// Gives logits, and learns from the gradient of a loss that it need not know.
 ///
-/// Four methods: two for a step, and two that a search for candidates needs, which is before a step.
+/// Five methods: two for a step, one to look at what has been learned, and two that a search for candidates needs, which
+/// is before a step.
 pub trait LogitBackend {
-    /// Logits for what goes in; kept for [`learn`](LogitBackend::learn).
+    /// Logits for what goes in; kept for [`learn`](LogitBackend::learn), in place of those that were kept before.
     ///
     /// # Shapes
     /// `[batch, position, output]`, where outputs are the candidates if there are any.
     /// # Errors
-    /// As [`LogitSpec::check`]; those of the device.
+    /// As [`LogitSpec::check`]: what was kept is kept. Those of the device.
     fn logits(&mut self, input: &LogitInput) -> Result<Array3<f32>>;
+
+    /// The same logits, for validation and sampling: nothing is learned from them, and what is kept for
+    /// [`learn`](LogitBackend::learn) stays.
+    ///
+    /// # Shapes
+    /// As [`logits`](LogitBackend::logits).
+    /// # Errors
+    /// As [`LogitSpec::check`]; those of the device.
+    fn predict(&mut self, input: &LogitInput) -> Result<Array3<f32>>;
 
     /// One optimisation step on the gradient of a loss with respect to the logits given last, which are then used up.
     /// Rows of the output table that were no candidates stay as they are.
     ///
     /// # Errors
-    /// `Invalid` if no logits were given since the last step, if the gradient is not of their shape, or if it or what
-    /// follows from it is no finite number: the model is then as before. Those of the device.
+    /// `Invalid` if no logits were given since the last step, or if the gradient is not of their shape or holds what is no
+    /// finite number: model and logits are as before. `Invalid` if all of the model's gradient that follows from it has no
+    /// finite length: the model is as before, but the logits are used up. Those of the device.
     fn learn(&mut self, gradient: ArrayView3<f32>) -> Result<()>;
 
     /// What positions are, before logits are made of it: each logit is the inner product of one of these and a row of

@@ -12,10 +12,13 @@ use super::store::{About, Numbers, VERSION};
 use super::writer::{Plan, Writer};
 use crate::codebook::{Codes, Draws, KMeans, SeededDraws, threads};
 use crate::error::{Error, Result};
-use crate::vocab::search::{Values, Vectors, bad_value, is_good, unit_rows};
+use crate::vocab::search::{LONGEST, Values, Vectors, bad_value, is_good, unit_rows};
 
 /// Rows that are read at a time.
 const BLOCK: usize = 8192;
+
+/// Sampled rows that a worker of k-means has at least: what it passes on takes as long.
+const SHARE: usize = 256;
 
 /// Numbers of clusters are kept in 16 bits.
 const MOST_CLUSTERS: usize = 1 << 16;
@@ -35,7 +38,7 @@ pub struct BuildOptions {
     pub rounds: usize,
     /// Seed of the sample and of k-means. Default 0.
     pub seed: u64,
-    /// Threads, which change nothing but the time. Default 1.
+    /// Threads, which change nothing but the time; no more than there is work for. Default 1.
     pub threads: usize,
 }
 
@@ -81,7 +84,8 @@ pub struct Built {
 /// its bounds; `Io`; that of the source.
 pub fn build_store(source: &dyn VectorSource, path: &Path, options: &BuildOptions) -> Result<Built> {
     let clusters = options.check(source)?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build();
+    let threads = options.threads.min(source.vectors().div_ceil(BLOCK));
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
     let pool = pool.map_err(|e| Error::io("start threads", std::io::Error::other(e)))?;
     let rows = Rows { source, cosine: options.cosine };
 
@@ -177,7 +181,7 @@ fn centroids(rows: &Rows<'_>, clusters: usize, options: &BuildOptions) -> Result
     }
     let sample = rows.ready(sample)?;
     let means = KMeans { clusters, rounds: options.rounds, seed: options.seed, ..KMeans::default() };
-    on_workers(&means, sample.view(), options.threads)
+    on_workers(&means, sample.view(), options.threads.min(count.div_ceil(SHARE)))
 }
 
 /// The same means for any number of workers.
@@ -190,9 +194,10 @@ fn on_workers(means: &KMeans, sample: ArrayView2<'_, f32>, count: usize) -> Resu
         let handles: Vec<_> = workers
             .map(|(mut worker, range)| {
                 let part = sample.slice(s![range, ..]);
-                scope.spawn(move || means.fit_with(part, worker.as_mut()))
+                let fit = move || means.fit_with(part, worker.as_mut());
+                thread::Builder::new().spawn_scoped(scope, fit).map_err(|e| Error::io("start threads", e))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         let fitted = handles.into_iter().map(|handle| handle.join().expect("k-means ends"));
         let fitted = fitted.collect::<Result<Vec<_>>>()?;
         Ok(fitted.into_iter().next().expect("at least one worker").means)
@@ -232,7 +237,8 @@ impl Reach {
     fn longest(&self, scales: &[f32]) -> f64 {
         let moved: f64 = scales.iter().map(|&scale| f64::from(scale).powi(2)).sum::<f64>().sqrt();
         // Halves keep 11 bits, and 24 behind the point.
-        self.longest * 1.001 + moved + 1e-7 * (self.largest.len() as f64).sqrt()
+        let longest = self.longest * 1.001 + moved + 1e-7 * (self.largest.len() as f64).sqrt();
+        longest.min(LONGEST)
     }
 }
 

@@ -55,6 +55,11 @@ pub struct Store {
     file: Mapped,
     about: About,
     shape: [usize; 2],
+    offsets: Vec<u64>,
+    /// Empty where numbers have none.
+    scales: Vec<f32>,
+    /// Length of the longest centroid.
+    farthest: f64,
 }
 
 impl Store {
@@ -80,7 +85,15 @@ impl Store {
             &[rows, dimension] => [rows, dimension],
             other => return Err(Error::invalid("shape of tensor `vectors`", format!("{other:?}"), "[N, D]")),
         };
-        let store = Store { file, about, shape };
+        // What decides whether it can be searched is copied: a mapped file can change.
+        let scales = match about.numbers {
+            Numbers::I8 => file.numbers("scales", Dtype::F32)?.to_vec(),
+            _ => Vec::new(),
+        };
+        let offsets = file.numbers("offsets", Dtype::U64)?.to_vec();
+        let centroids = Values::F32(file.numbers("centroids", Dtype::F32)?);
+        let farthest = Vectors::new(centroids, shape[1]).map_err(|e| e.in_stream("centroids"))?.longest();
+        let store = Store { file, about, shape, offsets, scales, farthest };
         store.assembled()?;
         Ok(store)
     }
@@ -120,14 +133,12 @@ impl Store {
         let values = match self.about.numbers {
             Numbers::F32 => Values::F32(file.numbers("vectors", Dtype::F32)?),
             Numbers::F16 => Values::F16(file.numbers::<f16>("vectors", Dtype::F16)?),
-            Numbers::I8 => {
-                Values::I8 { values: file.numbers("vectors", Dtype::I8)?, scales: file.numbers("scales", Dtype::F32)? }
-            }
+            Numbers::I8 => Values::I8 { values: file.numbers("vectors", Dtype::I8)?, scales: &self.scales },
         };
         let centroids = Values::F32(file.numbers("centroids", Dtype::F32)?);
         let clusters = Clustered {
-            centroids: Vectors::new(centroids, self.dimension()).map_err(|e| e.in_stream("centroids"))?,
-            offsets: file.numbers("offsets", Dtype::U64)?,
+            centroids: Vectors::trusted(centroids, self.dimension(), self.farthest)?,
+            offsets: &self.offsets,
             ids: file.numbers("ids", Dtype::U32)?,
             places: file.numbers("places", Dtype::U32)?,
         };

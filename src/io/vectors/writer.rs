@@ -115,8 +115,9 @@ impl<'a> Writer<'a> {
         for (row, &home) in rows.chunks_exact(self.plan.dimension).zip(homes) {
             let cluster = &mut self.clusters[usize::from(home)];
             places.push(cluster.next as u32 + cluster.ids.len() as u32);
-            cluster.ids.push(self.rows + places.len() as u32 - 1);
-            self.plan.about.numbers.encode(row, self.plan.scales, &mut cluster.bytes)?;
+            let id = self.rows + places.len() as u32 - 1;
+            cluster.ids.push(id);
+            self.plan.about.numbers.encode(id, row, self.plan.scales, &mut cluster.bytes)?;
             if cluster.bytes.len() >= self.room {
                 self.flush(home.into())?;
             }
@@ -158,15 +159,16 @@ impl<'a> Writer<'a> {
 }
 
 impl Numbers {
-    /// Appends a row as it is stored.
-    fn encode(self, row: &[f32], scales: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
+    /// Appends the row of an id as it is stored.
+    fn encode(self, id: u32, row: &[f32], scales: &[f32], bytes: &mut Vec<u8>) -> Result<()> {
         match self {
             Numbers::F32 => bytes.extend_from_slice(bytemuck::cast_slice(row)),
             Numbers::F16 => {
-                for &value in row {
+                for (column, &value) in row.iter().enumerate() {
                     let half = f16::from_f32(value);
                     if half.is_infinite() {
-                        return Err(Error::invalid("number to be stored as f16", value, "at most 65504 in size"));
+                        let what = format!("dimension {column} of vector {id}");
+                        return Err(Error::invalid(what, value, "at most 65504 in size, to be stored as f16"));
                     }
                     bytes.extend_from_slice(&half.to_le_bytes());
                 }

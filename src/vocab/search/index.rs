@@ -225,7 +225,8 @@ impl<'a> Index<'a> {
     /// `labels` has a list for each query, of ids; repeats count once.
     ///
     /// # Errors
-    /// `Invalid` if there is a list too many or too few, an id that no vector has, or a query with more than K labels.
+    /// `Invalid` if there is a list too many or too few, an id that no vector has, or a query with more than K labels;
+    /// `Malformed` if the ids of a damaged table repeat or are not where they should be.
     ///
     /// # Examples
     /// ```
@@ -268,14 +269,45 @@ impl<'a> Index<'a> {
         let others = found.ids.row(number).into_iter().zip(found.scores.row(number));
         let others = others.filter(|(id, _)| !labels.contains(id));
         hits.extend(others.take(k - labels.len()).map(|(&id, &score)| Hit { score, id, row: 0 }));
+        if hits.len() < k {
+            return Err(Error::malformed("ids of the vectors", format!("an id is twice among the {k} best")));
+        }
         hits.sort_unstable_by(Hit::order);
         Ok(hits)
+    }
+
+    /// The vectors of these ids, in their order: what a step on some of the words takes out of a table that may be larger
+    /// than memory. They are as they are stored: rounded, and as long as 1 where scores are cosines.
+    ///
+    /// # Shapes
+    /// Returns `[ids, dimension]`; ids may repeat.
+    ///
+    /// # Errors
+    /// `Invalid` for an id that no vector has; `Malformed` if the ids of a damaged table are not where they should be.
+    ///
+    /// # Examples
+    /// ```
+    /// use roundelay::vocab::search::{Index, Values, Vectors};
+    ///
+    /// let words = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0];
+    /// let index = Index::new(Vectors::new(Values::F32(&words), 2)?);
+    /// assert_eq!(index.gather(&[2, 0])?, ndarray::array![[4.0, 5.0], [0.0, 1.0]]);
+    /// assert!(index.gather(&[3]).is_err());
+    /// # Ok::<(), roundelay::Error>(())
+    /// ```
+    pub fn gather(&self, ids: &[u32]) -> Result<Array2<f32>> {
+        let mut gathered = Array2::zeros((ids.len(), self.vectors.dimension()));
+        for (&id, mut numbers) in ids.iter().zip(gathered.rows_mut()) {
+            let numbers = numbers.as_slice_mut().expect("rows of a new array are contiguous");
+            self.vectors.copy_row(self.row_of(id)? as usize, numbers);
+        }
+        Ok(gathered)
     }
 
     /// Where the vector of an id lies.
     fn row_of(&self, id: u32) -> Result<u32> {
         if id as usize >= self.vectors.len() {
-            return Err(Error::invalid("label", id, format!("an id below {}", self.vectors.len())));
+            return Err(Error::invalid("id of a vector", id, format!("an id below {}", self.vectors.len())));
         }
         let Some(clusters) = self.clusters else { return Ok(id) };
         let row = clusters.places[id as usize];

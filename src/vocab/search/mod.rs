@@ -26,4 +26,4 @@ pub use index::{Clustered, Found, Index, unit_rows};
 pub use vectors::{Values, Vectors};
 
 #[cfg(feature = "io")]
-pub(crate) use vectors::{bad_value, is_good};
+pub(crate) use vectors::{LONGEST, bad_value, is_good};

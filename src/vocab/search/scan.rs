@@ -1,6 +1,7 @@
 //! Goes over rows on several threads.
 
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -36,8 +37,47 @@ pub(super) struct Scan<'a> {
 /// Rows of the best K that a sample should hold.
 const SAMPLED: usize = 64;
 
-/// Rows of a sample that lie together: of 64 numbers each a page, since what costs is to leap, not to read.
+/// Rows of a sample that lie together, at most: of 64 numbers each a page, since what costs is to leap, not to read.
 const TOGETHER: usize = 64;
+
+/// Rows that a sample has at most, for each query. Where K is so much smaller than N, it does without.
+const LARGEST: usize = 100_000;
+
+/// A sample is at most one row in so many: what it saves would otherwise be less than what it costs.
+const SPARSE: usize = 16;
+
+/// How a task is sampled: of every `TOGETHER` x `share` rows the first ones, one in `share`.
+#[derive(Clone, Copy)]
+struct Sampling {
+    /// Rows for each that is taken.
+    share: usize,
+}
+
+impl Sampling {
+    fn of(k: usize) -> Self {
+        Sampling { share: k / SAMPLED }
+    }
+
+    /// What is scored of these rows.
+    fn parts(self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let stride = self.share * TOGETHER;
+        let end = rows.end;
+        rows.step_by(stride).map(move |start| start..start + stride.min(end - start).div_ceil(self.share))
+    }
+
+    /// For each query how many rows it has, and how many of them a sample.
+    fn counts(self, tasks: &[Task], queries: usize) -> Vec<[usize; 2]> {
+        let mut counts = vec![[0; 2]; queries];
+        for task in tasks {
+            let sampled: usize = self.parts(task.rows.clone()).map(|rows| rows.len()).sum();
+            for &query in &task.queries {
+                counts[query as usize][0] += task.rows.len();
+                counts[query as usize][1] += sampled;
+            }
+        }
+        counts
+    }
+}
 
 impl Scan<'_> {
     /// The best K rows of the tasks for each query, in order.
@@ -59,7 +99,7 @@ impl Scan<'_> {
     fn pass(&self, tasks: &[Task], guesses: &[f32]) -> Vec<Option<Vec<Hit>>> {
         let floors: Vec<Floor> = guesses.iter().map(|&guess| Floor::new(guess)).collect();
         let next = AtomicUsize::new(0);
-        let parts = on_threads(self.threads, || self.work(tasks, &next, &floors));
+        let parts = self.on_threads(tasks.len(), || self.work(tasks, &next, &floors));
         let mut entries: Vec<Vec<Entry>> = vec![Vec::new(); self.queries.len()];
         for part in parts {
             entries.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
@@ -71,38 +111,39 @@ impl Scan<'_> {
         Judge { vectors: self.vectors, ids: self.ids, query: &self.queries[query], k: self.k }
     }
 
-    /// The fast score that somewhat more than K rows are likely to reach, for each query.
+    /// The fast score that somewhat more than K rows are likely to reach, for each query; minus infinity where a sample
+    /// would be too large for what it tells.
     fn guesses(&self, tasks: &[Task]) -> Vec<f32> {
-        let stride = self.k / SAMPLED * TOGETHER;
-        if stride <= TOGETHER {
-            return vec![f32::NEG_INFINITY; self.queries.len()];
+        let mut guesses = vec![f32::NEG_INFINITY; self.queries.len()];
+        if self.k < SAMPLED * SPARSE {
+            return guesses;
         }
-        let next = AtomicUsize::new(0);
-        let parts = on_threads(self.threads, || self.sample(tasks, &next, stride));
-        let rows =
-            |query: u32| tasks.iter().filter(|task| task.queries.contains(&query)).map(|task| task.rows.len()).sum();
-        let guess = |query: u32| {
-            let mut scores: Vec<f32> = parts.iter().flat_map(|part| &part[query as usize]).copied().collect();
-            let rows: usize = rows(query);
-            let expected = self.k as f64 * scores.len() as f64 / rows as f64;
-            // Standard deviations of such a count, were its rows drawn one by one; neighbours of a cluster are alike.
-            let rank = (expected + 6.0 * expected.sqrt()) as usize;
-            match rank < scores.len() {
-                true => *scores.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1,
-                false => f32::NEG_INFINITY,
-            }
+        let sampling = Sampling::of(self.k);
+        let counts = sampling.counts(tasks, self.queries.len());
+        let worth = |&query: &u32| {
+            let [rows, sampled] = counts[query as usize];
+            sampled <= LARGEST.min(rows / SPARSE)
         };
-        (0..self.queries.len() as u32).map(guess).collect()
+        let queries: Vec<u32> = (0..self.queries.len() as u32).filter(worth).collect();
+        if queries.is_empty() {
+            return guesses;
+        }
+        let tasks: Vec<Task> = tasks.iter().map(|task| task.only(&queries)).collect();
+        let next = AtomicUsize::new(0);
+        let parts = self.on_threads(tasks.len(), || self.sample(&tasks, &next, sampling));
+        for query in queries.into_iter().map(|query| query as usize) {
+            let scores = parts.iter().flat_map(|part| &part[query]).copied().collect();
+            guesses[query] = guess(scores, self.k, counts[query][0]);
+        }
+        guesses
     }
 
     /// One thread: scores of a few rows here and there.
-    fn sample(&self, tasks: &[Task], next: &AtomicUsize, stride: usize) -> Vec<Vec<f32>> {
+    fn sample(&self, tasks: &[Task], next: &AtomicUsize, sampling: Sampling) -> Vec<Vec<f32>> {
         let mut all = vec![Vec::new(); self.queries.len()];
-        let mut room = Vec::new();
+        let (mut room, mut scores) = (Vec::new(), [0.0; TOGETHER]);
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for start in task.rows.clone().step_by(stride) {
-                let rows = start..task.rows.end.min(start + TOGETHER);
-                let mut scores = [0.0; TOGETHER];
+            for rows in sampling.parts(task.rows.clone()).filter(|_| !task.queries.is_empty()) {
                 let scores = &mut scores[..rows.len()];
                 let block = Block::new(self.vectors, rows, &mut room);
                 for &query in &task.queries {
@@ -134,27 +175,91 @@ impl Scan<'_> {
 
     /// Scores what was kept again, query by query.
     fn settle(&self, entries: Vec<Vec<Entry>>, guesses: &[f32]) -> Vec<Option<Vec<Hit>>> {
-        let next = AtomicUsize::new(0);
-        let parts = on_threads(self.threads.min(entries.len()), || {
+        let queries = entries.len();
+        let waiting = Mutex::new(entries.into_iter().enumerate());
+        let parts = self.on_threads(queries, || {
             let mut found = Vec::new();
             loop {
-                let query = next.fetch_add(1, Ordering::Relaxed);
-                let Some(entries) = entries.get(query) else { return found };
-                found.push((query, self.judge(query).settle(entries.clone(), guesses[query])));
+                let next = waiting.lock().expect("nobody panics in there").next();
+                let Some((query, entries)) = next else { return found };
+                found.push((query, self.judge(query).settle(entries, guesses[query])));
             }
         });
         let mut found: Vec<_> = parts.into_iter().flatten().collect();
         found.sort_by_key(|(query, _)| *query);
         found.into_iter().map(|(_, hits)| hits).collect()
     }
+
+    /// Runs the same on as many threads as there are pieces of work, of which this one is the first; on fewer if the
+    /// system has no more.
+    fn on_threads<T: Send>(&self, pieces: usize, run: impl Fn() -> T + Sync) -> Vec<T> {
+        thread::scope(|scope| {
+            let start = |_| thread::Builder::new().spawn_scoped(scope, &run).ok();
+            let others: Vec<_> = (1..self.threads.min(pieces)).map_while(start).collect();
+            let mut parts = vec![run()];
+            parts.extend(others.into_iter().map(|other| other.join().expect("the search of a thread ends")));
+            parts
+        })
+    }
 }
 
-/// Runs the same on so many threads, of which this one is the first.
-fn on_threads<T: Send>(threads: usize, run: impl Fn() -> T + Sync) -> Vec<T> {
-    thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(&run)).collect();
-        let mut parts = vec![run()];
-        parts.extend(others.into_iter().map(|other| other.join().expect("the search of a thread ends")));
-        parts
-    })
+/// Which score of a sample the K-th best of so many rows is hardly below.
+fn guess(mut sample: Vec<f32>, k: usize, rows: usize) -> f32 {
+    let expected = k as f64 * sample.len() as f64 / rows as f64;
+    // Standard deviations of such a count, were its rows drawn one by one; neighbours of a cluster are alike.
+    let rank = (expected + 6.0 * expected.sqrt()) as usize;
+    match rank < sample.len() {
+        true => *sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1,
+        false => f32::NEG_INFINITY,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vocab::search::vectors::Values;
+
+    fn task(rows: Range<usize>) -> Task {
+        Task { rows, queries: vec![0] }
+    }
+
+    #[test]
+    fn samples_are_a_share_of_every_task() {
+        let pieces: Vec<Task> = (0..100).map(|piece| task(piece * 4096..(piece + 1) * 4096)).collect();
+        for (k, sampled) in [(1024, 25_600), (8192, 3200), (12_000, 2200)] {
+            assert_eq!(Sampling::of(k).counts(&pieces, 1), [[409_600, sampled]]);
+        }
+        // Clusters of a few rows: one of each.
+        let clusters: Vec<Task> = (0..100).map(|cluster| task(cluster * 9..(cluster + 1) * 9)).collect();
+        assert_eq!(Sampling::of(8192).counts(&clusters, 1), [[900, 100]]);
+        let parts: Vec<_> = Sampling::of(1024).parts(5..2000).collect();
+        assert_eq!(parts, [5..69, 1029..1090]);
+    }
+
+    #[test]
+    fn whom_a_sample_misleads_is_searched_for_again() {
+        // High where the sample looks: of each piece the first 22.
+        let values: Vec<f32> = (0..30_000).map(|row| if row % 4096 < 22 { 9.0 } else { row as f32 / 1e5 }).collect();
+        let vectors = Vectors::new(Values::F32(&values), 1).unwrap();
+        let queries = [1.0, -1.0, 1.0].map(|query| Query::new(0, &[query], &vectors).unwrap());
+        let scan = Scan { vectors: &vectors, ids: None, queries: &queries, k: 12_000, threads: 2 };
+        let pieces = (0..8).map(|piece| piece * 4096..30_000.min((piece + 1) * 4096));
+        let tasks: Vec<Task> = pieces.map(|rows| Task { rows, queries: vec![0, 1, 2] }).collect();
+        let first = scan.pass(&tasks, &scan.guesses(&tasks));
+        assert_eq!(first.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
+        assert!(scan.run(&tasks).iter().all(|hits| hits.len() == 12_000));
+    }
+
+    #[test]
+    fn no_guess_is_made_where_a_sample_would_be_large() {
+        let values = vec![1.0; 200_000];
+        let vectors = Vectors::new(Values::F32(&values), 1).unwrap();
+        let queries = [Query::new(0, &[1.0], &vectors).unwrap()];
+        let (pieces, clusters) = ([task(0..200_000)], (0..20_000).map(|c| task(c * 10..(c + 1) * 10)));
+        let clusters: Vec<Task> = clusters.collect();
+        for (k, tasks, guess) in [(1023, &pieces[..], false), (1024, &pieces[..], true), (8192, &clusters[..], false)] {
+            let scan = Scan { vectors: &vectors, ids: None, queries: &queries, k, threads: 1 };
+            assert_eq!(scan.guesses(tasks)[0].is_finite(), guess, "{k}");
+        }
+    }
 }

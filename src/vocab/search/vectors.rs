@@ -1,11 +1,18 @@
 //! Rows of numbers in memory, or in a file that is mapped.
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
 
 /// The largest number that a vector or a query may hold, so that no sum of products overflows.
 pub(super) const LARGEST: f32 = 1e15;
+
+/// The most dimensions that a vector may have.
+const DIMENSIONS: usize = 1 << 16;
+
+/// No vector of such numbers is longer.
+pub(crate) const LONGEST: f64 = LARGEST as f64 * 256.0;
 
 /// The numbers of a table, row by row.
 #[derive(Debug, Clone, Copy)]
@@ -95,8 +102,8 @@ impl<'a> Vectors<'a> {
         if dimension == 0 || values.len() == 0 {
             return Err(Error::invalid("vectors", "none, or of no dimension", "at least one number"));
         }
-        if dimension > 1 << 16 {
-            return Err(Error::over_limit("dimensions of the vectors", dimension, 1 << 16));
+        if dimension > DIMENSIONS {
+            return Err(Error::over_limit("dimensions of the vectors", dimension, DIMENSIONS));
         }
         if !values.len().is_multiple_of(dimension) {
             let expected = format!("a multiple of the {dimension} dimensions");
@@ -106,7 +113,7 @@ impl<'a> Vectors<'a> {
         if rows >= u32::MAX as usize {
             return Err(Error::over_limit("number of vectors", rows, u32::MAX - 1));
         }
-        if !(0.0..=f64::from(LARGEST) * 256.0).contains(&longest) {
+        if !(0.0..=LONGEST).contains(&longest) {
             return Err(Error::invalid("length of the longest vector", longest, "a number of 0 or more"));
         }
         if let Values::I8 { scales, .. } = values {
@@ -145,12 +152,20 @@ impl<'a> Vectors<'a> {
     /// # Panics
     /// If there is no such row.
     pub fn row(&self, row: usize) -> Vec<f32> {
+        let mut numbers = vec![0.0; self.dimension];
+        self.copy_row(row, &mut numbers);
+        numbers
+    }
+
+    /// Writes one vector where there is room for it.
+    pub(super) fn copy_row(&self, row: usize, numbers: &mut [f32]) {
         let range = row * self.dimension..(row + 1) * self.dimension;
         match self.values {
-            Values::F32(values) => values[range].to_vec(),
-            Values::F16(values) => values[range].iter().map(|value| value.to_f32()).collect(),
+            Values::F32(values) => numbers.copy_from_slice(&values[range]),
+            Values::F16(values) => values[range].convert_to_f32_slice(numbers),
             Values::I8 { values, scales } => {
-                values[range].iter().zip(scales).map(|(&value, scale)| f32::from(value) * scale).collect()
+                let scaled = values[range].iter().zip(scales).map(|(&value, scale)| f32::from(value) * scale);
+                numbers.iter_mut().zip(scaled).for_each(|(number, scaled)| *number = scaled);
             }
         }
     }

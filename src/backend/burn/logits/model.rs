@@ -4,13 +4,14 @@ use core::f32::consts::PI;
 
 use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
-use ndarray::{ArrayView2, Axis};
+use ndarray::{Array3, ArrayView2, Axis};
 
 use super::super::Options;
 use super::super::attention::{Sequence, stack};
 use super::super::batch::Ids;
 use super::super::forward::embed;
 use super::super::model::{Part, Parts, Stack};
+use super::super::train::read;
 use super::{LogitModel, Plain, Rows};
 use crate::backend::{LogitInput, LogitSpec};
 use crate::error::{Error, Result};
@@ -54,7 +55,7 @@ impl LogitParts<usize> {
 pub(super) struct Kept<B: AutodiffBackend> {
     /// Of the logits.
     pub(super) shape: [usize; 3],
-    /// By part; none for the output table.
+    /// By part; none for the output table, and for one of which nothing is read.
     pub(super) parts: Vec<Option<Taken<B>>>,
     /// `[batch x position, width]`
     pub(super) hidden: Tensor<B, 2>,
@@ -64,6 +65,21 @@ pub(super) struct Kept<B: AutodiffBackend> {
 }
 
 impl<B: AutodiffBackend> Kept<B> {
+    pub(super) fn logits(&self) -> Result<Array3<f32>> {
+        let logits = read(self.hidden.clone().inner().matmul(self.output.clone().transpose()))?;
+        Ok(Array3::from_shape_vec(self.shape, logits).expect("a logit for each row of the output table"))
+    }
+
+    /// Lets go of the way. burn remembers it, watched or not, though nobody can ask for it any more, until a gradient is
+    /// taken: here that of the last part, which has one row and is where the way ends.
+    pub(super) fn forget(self) {
+        let Kept { parts, hidden, .. } = self;
+        drop(hidden);
+        if let Some(last) = parts.into_iter().flatten().last() {
+            last.numbers.require_grad().sum().backward();
+        }
+    }
+
     /// Which rows of each part were taken; none where it is all of them.
     pub(super) fn rows(self, output: usize) -> Vec<Option<Rows<B>>> {
         let mut rows: Vec<_> = self.parts.into_iter().map(|part| part.and_then(|part| part.rows)).collect();
@@ -91,11 +107,12 @@ impl<B: AutodiffBackend> LogitModel<B> {
             let numbers = if watched { numbers.require_grad() } else { numbers };
             parts[part].insert(Taken { numbers, rows }).numbers.clone()
         };
-        let embedded = self.model.inputs.iter().zip(input.tokens.axis_iter(Axis(1))).map(|(&table, ids)| {
-            let (read, ids) = distinct::<B>(ids, &self.device);
-            embed(&take(table, Some(read)), &ids)
+        let embedded = self.model.inputs.iter().zip(input.tokens.axis_iter(Axis(1))).filter_map(|(&table, ids)| {
+            let (read, ids) = distinct::<B>(ids, &self.device)?;
+            Some(embed(&take(table, Some(read)), &ids))
         });
-        let mut x = embedded.reduce(|sum, channel| sum + channel).expect("there is a channel");
+        let nothing = || Tensor::zeros([batch * positions, self.options.width], &self.device);
+        let mut x = embedded.reduce(|sum, channel| sum + channel).unwrap_or_else(nothing);
         if let Some((part, times)) = self.model.times.zip(input.times) {
             x = x + waves::<B>(times, positions, &self.device).matmul(take(part, None));
         }
@@ -108,18 +125,15 @@ impl<B: AutodiffBackend> LogitModel<B> {
     }
 }
 
-/// The rows of a table that some ids name, each once and in rising order, and the ids as places among these.
-fn distinct<B: AutodiffBackend>(ids: ArrayView2<i32>, device: &B::Device) -> (Rows<B>, Ids<B>) {
+/// The rows of a table that some ids name, each once and in rising order, and the ids as places among these; none where no
+/// id is there.
+fn distinct<B: AutodiffBackend>(ids: ArrayView2<i32>, device: &B::Device) -> Option<(Rows<B>, Ids<B>)> {
     let mut read: Vec<u32> = ids.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
     read.sort_unstable();
     read.dedup();
     let place = |&id: &i32| u32::try_from(id).map_or(-1, |id| read.partition_point(|&read| read < id) as i32);
     let places = Ids::new(ids.iter().map(place), read.len(), device);
-    // Where no id is there, the first row stands for all of them, times 0.
-    if read.is_empty() {
-        read.push(0);
-    }
-    (rows::<B>(read.into_iter(), device), places)
+    (!read.is_empty()).then(|| (rows::<B>(read.into_iter(), device), places))
 }
 
 pub(super) fn rows<B: AutodiffBackend>(ids: impl ExactSizeIterator<Item = u32>, device: &B::Device) -> Rows<B> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ndarray::Ix2;
 use roundelay::io::{Store, tensors};
 use roundelay::vocab::search::Found;
-use roundelay::{Error, Result};
+use roundelay::{Error, ErrorKind, Result};
 use serde_json::json;
 
 use super::QueryArgs;
@@ -37,8 +37,12 @@ impl Args {
         };
         let mut found = found.map_err(|e| e.in_file(self.query.store.display()))?;
         if let Some(path) = &self.labels {
-            let forced = labels(path).and_then(|labels| index.with_labels(&found, queries.view(), &labels));
-            found = forced.map_err(|e| e.in_file(path.display()))?;
+            let labels = labels(path).map_err(|e| e.in_file(path.display()))?;
+            let forced = index.with_labels(&found, queries.view(), &labels);
+            found = forced.map_err(|e| match e.kind() {
+                ErrorKind::Malformed { .. } => e.in_file(self.query.store.display()),
+                _ => e.in_file(path.display()),
+            })?;
         }
         self.tell(found)
     }
