@@ -6,16 +6,20 @@ use std::ops::Range;
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::keep::{Hit, Judge};
+use super::kernel::BLOCK;
 use super::query::Query;
 use super::scan::{Scan, Task};
 use super::vectors::Vectors;
 use crate::error::{Error, Result};
 
-/// Rows that a thread takes at a time.
-const PIECE: usize = 4096;
+/// Rows that a thread takes at a time, at most: to go from one place to another costs, too.
+const PIECE: usize = 32_768;
+
+/// Pieces for each thread, if they are smaller than that.
+const PIECES: usize = 8;
 
 /// Every so-many-th piece is searched first: a sample of all rows raises the floor early.
-const STRIDE: usize = 64;
+const STRIDE: usize = 16;
 
 /// Queries that are searched for together.
 const GROUP: usize = 32;
@@ -137,7 +141,7 @@ impl<'a> Index<'a> {
     /// `Invalid` if the queries have another dimension or hold what is no number up to 1e15, if `k` is 0 or there are
     /// fewer vectors, or if there is no thread; `Malformed` if the ids of a damaged table are out of bounds.
     pub fn exact(&self, queries: ArrayView2<'_, f32>, k: usize, threads: usize) -> Result<Found> {
-        let tasks = |queries: usize| pieces(self.vectors.len(), (0..queries as u32).collect());
+        let tasks = |queries: usize| pieces(self.vectors.len(), threads, (0..queries as u32).collect());
         self.search(queries, k, threads, |group| Ok(tasks(group.nrows())))
     }
 
@@ -360,19 +364,20 @@ fn visits(offsets: &[u64], ranked: &[Vec<u32>]) -> Vec<Task> {
     order.sort_by_key(|(cluster, (rank, _))| (*rank, *cluster));
     let tasks = order.into_iter().flat_map(|(cluster, (_, queries))| {
         let rows = offsets[cluster as usize] as usize..offsets[cluster as usize + 1] as usize;
-        split(rows).map(move |rows| Task { rows, queries: queries.clone() })
+        split(rows, PIECE).map(move |rows| Task { rows, queries: queries.clone() })
     });
     tasks.collect()
 }
 
-fn split(rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+fn split(rows: Range<usize>, piece: usize) -> impl Iterator<Item = Range<usize>> {
     let end = rows.end;
-    rows.step_by(PIECE).map(move |start| start..end.min(start + PIECE))
+    rows.step_by(piece).map(move |start| start..end.min(start + piece))
 }
 
 /// All rows for all queries, a sample of them first.
-fn pieces(rows: usize, queries: Vec<u32>) -> Vec<Task> {
-    let all: Vec<_> = split(0..rows).collect();
+fn pieces(rows: usize, threads: usize, queries: Vec<u32>) -> Vec<Task> {
+    let piece = (rows / threads / PIECES).next_multiple_of(BLOCK).clamp(BLOCK, PIECE);
+    let all: Vec<_> = split(0..rows, piece).collect();
     let sample = all.iter().step_by(STRIDE);
     let rest = all.iter().enumerate().filter(|(number, _)| number % STRIDE != 0).map(|(_, rows)| rows);
     sample.chain(rest).map(|rows| Task { rows: rows.clone(), queries: queries.clone() }).collect()

@@ -1,22 +1,15 @@
 //! Those of the rows seen so far that may be among the best K.
 //!
 //! ```text
-//! scores of a block --above the floor?--> entries, room for 4 K --full?--> the K-th best is found, the floor rises,
-//!                                                                          what is below it goes
+//! fast scores of a block --above the floor?--> scores, room for 4 K --full?--> the best K stay, the floor rises
 //! ```
 
+use std::array::from_fn;
 use std::cmp::Ordering;
 use std::sync::atomic::{self, AtomicI32};
 
 use super::query::Query;
 use super::vectors::Vectors;
-
-/// A row and its fast score.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    pub score: f32,
-    pub row: u32,
-}
 
 /// A row by its id, and its score.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,58 +38,47 @@ pub(super) struct Judge<'a> {
 
 impl Judge<'_> {
     pub fn hit(&self, row: u32) -> Hit {
-        let [score] = self.vectors.scores([row as usize], &self.query.weights);
-        self.scored(row, score)
+        let [hit] = self.hits([row]);
+        hit
     }
 
-    fn scored(&self, row: u32, score: f64) -> Hit {
-        let id = self.ids.map_or(row, |ids| ids[row as usize]);
-        // 0 and -0 are equals.
-        Hit { score: score + 0.0, id, row }
+    fn hits<const R: usize>(&self, rows: [u32; R]) -> [Hit; R] {
+        let scores = self.vectors.scores(rows.map(|row| row as usize), &self.query.weights);
+        from_fn(|place| {
+            let row = rows[place];
+            let id = self.ids.map_or(row, |ids| ids[row as usize]);
+            // 0 and -0 are equals.
+            Hit { score: scores[place] + 0.0, id, row }
+        })
     }
 
-    /// All of these scored again: several at a time, as each sum has to wait for its last addition.
-    fn hits(&self, entries: &[Entry]) -> Vec<Hit> {
-        let (eights, rest) = entries.as_chunks::<8>();
-        let mut hits = Vec::with_capacity(entries.len());
-        for eight in eights {
-            let scores = self.vectors.scores(eight.map(|entry| entry.row as usize), &self.query.weights);
-            hits.extend(eight.iter().zip(scores).map(|(entry, score)| self.scored(entry.row, score)));
+    /// Adds these rows with their scores: several at a time, as each sum has to wait for its last addition.
+    fn score(&self, rows: &[u32], hits: &mut Vec<Hit>) {
+        let (eights, rest) = rows.as_chunks::<8>();
+        hits.extend(eights.iter().flat_map(|eight| self.hits(*eight)));
+        hits.extend(rest.iter().map(|&row| self.hit(row)));
+    }
+
+    /// Forgets all but the best K, and returns the fast score below which no other row is among them, if there are so
+    /// many at all.
+    fn cut(&self, hits: &mut Vec<Hit>) -> Option<f32> {
+        if hits.len() < self.k {
+            return None;
         }
-        hits.extend(rest.iter().map(|entry| self.hit(entry.row)));
-        hits
+        let (_, kth, _) = hits.select_nth_unstable_by(self.k - 1, Hit::order);
+        let floor = self.query.floor(kth.score);
+        hits.truncate(self.k);
+        Some(floor)
     }
 
-    /// The best K of these rows, not in order.
-    fn best(&self, entries: &[Entry]) -> Vec<Hit> {
-        let mut hits = self.hits(entries);
-        if hits.len() > self.k {
-            hits.select_nth_unstable_by(self.k - 1, Hit::order);
-            hits.truncate(self.k);
-        }
-        hits
-    }
-
-    /// The best K of these rows in order; none if a row below the guess could be one of them.
-    pub fn settle(&self, mut entries: Vec<Entry>, guess: f32) -> Option<Vec<Hit>> {
-        let floor = self.cut(&mut entries);
+    /// The best K of these in order; none if a row below the guess could be one of them.
+    pub fn settle(&self, mut hits: Vec<Hit>, guess: f32) -> Option<Vec<Hit>> {
+        let floor = self.cut(&mut hits);
         if guess > f32::NEG_INFINITY && floor.is_none_or(|floor| floor < guess) {
             return None;
         }
-        let mut hits = self.best(&entries);
         hits.sort_unstable_by(Hit::order);
         Some(hits)
-    }
-
-    /// Forgets the entries that others rule out, and returns the floor that shows it, if there are K at all.
-    fn cut(&self, entries: &mut Vec<Entry>) -> Option<f32> {
-        if entries.len() < self.k {
-            return None;
-        }
-        let (_, kth, _) = entries.select_nth_unstable_by(self.k - 1, |a, b| b.score.total_cmp(&a.score));
-        let floor = self.query.floor_of_fast(kth.score);
-        entries.retain(|entry| entry.score >= floor);
-        Some(floor)
     }
 }
 
@@ -113,7 +95,7 @@ impl Floor {
         f32::from_bits(ordered_bits(self.0.load(atomic::Ordering::Relaxed)) as u32)
     }
 
-    fn raise(&self, floor: f32) {
+    pub fn raise(&self, floor: f32) {
         self.0.fetch_max(ordered(floor), atomic::Ordering::Relaxed);
     }
 }
@@ -128,11 +110,13 @@ fn ordered_bits(bits: i32) -> i32 {
     bits ^ ((bits >> 31) as u32 >> 1) as i32
 }
 
-/// Entries of one thread for one query.
+/// What one thread found for one query.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    entries: Vec<Entry>,
+    hits: Vec<Hit>,
     limit: usize,
+    /// Rows of the block at hand.
+    rows: Vec<u32>,
 }
 
 /// Scores that are compared at a time.
@@ -140,45 +124,34 @@ const CHUNK: usize = 16;
 
 impl Keeper {
     pub fn new(k: usize) -> Self {
-        Keeper { entries: Vec::new(), limit: (4 * k).max(1024) }
+        Keeper { hits: Vec::new(), limit: (4 * k).max(1024), rows: Vec::new() }
     }
 
-    /// Takes the scores of rows from `first` on.
+    /// Takes the fast scores of rows from `first` on, while the rows themselves are still at hand.
     pub fn take(&mut self, first: usize, scores: &[f32], judge: &Judge<'_>, shared: &Floor) {
         let floor = shared.get();
         let (chunks, rest) = scores.as_chunks::<CHUNK>();
         for (number, chunk) in chunks.iter().enumerate() {
             if chunk.iter().fold(false, |any, &score| any | (score >= floor)) {
-                self.push(first + number * CHUNK, chunk, floor);
+                self.note(first + number * CHUNK, chunk, floor);
             }
         }
-        self.push(first + chunks.len() * CHUNK, rest, floor);
-        if self.entries.len() > self.limit {
-            self.shrink(judge, shared);
-        }
-    }
-
-    fn push(&mut self, first: usize, scores: &[f32], floor: f32) {
-        let rows = scores.iter().zip(first as u32..).filter(|(score, _)| **score >= floor);
-        self.entries.extend(rows.map(|(&score, row)| Entry { score, row }));
-    }
-
-    fn shrink(&mut self, judge: &Judge<'_>, shared: &Floor) {
-        if let Some(floor) = judge.cut(&mut self.entries) {
+        self.note(first + chunks.len() * CHUNK, rest, floor);
+        judge.score(&self.rows, &mut self.hits);
+        self.rows.clear();
+        if self.hits.len() > self.limit
+            && let Some(floor) = judge.cut(&mut self.hits)
+        {
             shared.raise(floor);
         }
-        // Many that are nearly equal: only their scores can tell.
-        if self.entries.len() > self.limit / 2 {
-            let best = judge.best(&self.entries);
-            let kth = best.iter().max_by(|a, b| Hit::order(a, b)).expect("k is at least 1");
-            shared.raise(judge.query.floor_of_score(kth.score));
-            let rows: std::collections::HashSet<u32> = best.iter().map(|hit| hit.row).collect();
-            self.entries.retain(|entry| rows.contains(&entry.row));
-        }
     }
 
-    pub fn into_entries(self) -> Vec<Entry> {
-        self.entries
+    fn note(&mut self, first: usize, scores: &[f32], floor: f32) {
+        self.rows.extend(scores.iter().zip(first as u32..).filter(|(score, _)| **score >= floor).map(|(_, row)| row));
+    }
+
+    pub fn into_hits(self) -> Vec<Hit> {
+        self.hits
     }
 }
 

@@ -76,8 +76,6 @@ fn products(row: &[i8], query: &[i16]) -> i32 {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::array::from_fn;
-
     use pulp::x86::{V3, V4};
     use pulp::{NullaryFnOnce, cast, i8x16, i32x8, i32x16};
 
@@ -170,10 +168,12 @@ mod x86 {
             let (eights, few) = scores.as_chunks_mut::<ROWS>();
             let mut groups = rows.chunks_exact(ROWS * query.len());
             for (group, scores) in groups.by_ref().zip(eights) {
-                let rows: [&[i8]; ROWS] = from_fn(|row| &group[row * query.len()..][..query.len()]);
-                let mut totals = fold(v3, sums(simd, rows, steps));
+                let mut totals = fold(v3, sums(simd, group, query.len(), steps));
                 if !rest.is_empty() {
-                    let tails: [i32; ROWS] = from_fn(|row| products(&rows[row][steps.len() * N..], rest));
+                    let mut tails = [0; ROWS];
+                    for (tail, row) in tails.iter_mut().zip(group.chunks_exact(query.len())) {
+                        *tail = products(&row[steps.len() * N..], rest);
+                    }
                     totals = v3.wrapping_add_i32x8(totals, cast(tails));
                 }
                 *scores = cast(v3.avx._mm256_cvtepi32_ps(cast(totals)));
@@ -183,18 +183,20 @@ mod x86 {
     }
 
     /// Eight sums for each row.
+    // Loops, not iterators' functions: what those are given is compiled for any processor, and called.
     #[inline(always)]
-    fn sums<W: Wide<N>, const N: usize>(simd: W, rows: [&[i8]; ROWS], query: &[[i16; N]]) -> [i32x8; ROWS] {
-        let rows: [&[[i8; N]]; ROWS] = rows.map(|row| &row.as_chunks().0[..query.len()]);
-        let mut sums = [simd.zeros(); ROWS];
-        for (step, &weights) in query.iter().enumerate() {
-            for (sum, row) in sums.iter_mut().zip(rows) {
-                *sum = simd.add(*sum, row[step], weights);
+    fn sums<W: Wide<N>, const N: usize>(simd: W, mut rows: &[i8], width: usize, query: &[[i16; N]]) -> [i32x8; ROWS] {
+        let mut sums = [simd.narrower().splat_i32x8(0); ROWS];
+        for sum in &mut sums {
+            let (row, others) = rows.split_at(width);
+            rows = others;
+            let mut wide = simd.zeros();
+            for (&values, &weights) in row.as_chunks().0.iter().zip(query) {
+                wide = simd.add(wide, values, weights);
             }
+            *sum = simd.narrow(wide);
         }
-        let mut narrow = [simd.narrower().splat_i32x8(0); ROWS];
-        narrow.iter_mut().zip(sums).for_each(|(narrow, sum)| *narrow = simd.narrow(sum));
-        narrow
+        sums
     }
 
     /// The total of each row.

@@ -64,18 +64,9 @@ impl Query {
         Query { weights, fast: Fast::Float(query.to_vec()), unit: 1.0, margin }
     }
 
-    /// The fast score below which nothing can be among the best K, if the K-th best of some rows has this fast score.
-    pub fn floor_of_fast(&self, kth: f32) -> f32 {
-        below(f64::from(kth) - 2.0 * self.margin)
+    /// The fast score below which nothing can be among the best K, if the K-th best of some rows has this score.
+    pub fn floor(&self, kth: f64) -> f32 {
+        // An f32 that is less.
+        ((kth / self.unit - self.margin) as f32).next_down().next_down()
     }
-
-    /// The same, if it has this score.
-    pub fn floor_of_score(&self, kth: f64) -> f32 {
-        below(kth / self.unit - self.margin)
-    }
-}
-
-/// An f32 that is less.
-fn below(value: f64) -> f32 {
-    (value as f32).next_down().next_down()
 }

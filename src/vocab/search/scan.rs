@@ -1,11 +1,11 @@
 //! Goes over rows on several threads.
 
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
-use super::keep::{Entry, Floor, Hit, Judge, Keeper};
+use super::keep::{Floor, Hit, Judge, Keeper};
 use super::kernel::{BLOCK, Block};
 use super::query::Query;
 use super::vectors::Vectors;
@@ -37,7 +37,7 @@ pub(super) struct Scan<'a> {
 /// Rows of the best K that a sample should hold.
 const SAMPLED: usize = 64;
 
-/// Rows of a sample that lie together, at most: of 64 numbers each a page, since what costs is to leap, not to read.
+/// Rows of a sample that lie together, at most: of 64 bytes each a page, since what costs is to leap, not to read.
 const TOGETHER: usize = 64;
 
 /// Rows that a sample has at most, for each query. Where K is so much smaller than N, it does without.
@@ -46,21 +46,26 @@ const LARGEST: usize = 100_000;
 /// A sample is at most one row in so many: what it saves would otherwise be less than what it costs.
 const SPARSE: usize = 16;
 
-/// How a task is sampled: of every `TOGETHER` x `share` rows the first ones, one in `share`.
+/// Which rows of a task are scored: of every `together` x `share` rows the first ones, one in `share`.
 #[derive(Clone, Copy)]
 struct Sampling {
+    /// Rows that lie together, at most a block.
+    together: usize,
     /// Rows for each that is taken.
     share: usize,
 }
 
 impl Sampling {
+    const ALL: Self = Sampling { together: BLOCK, share: 1 };
+
+    /// A few for a search of the K best.
     fn of(k: usize) -> Self {
-        Sampling { share: k / SAMPLED }
+        Sampling { together: TOGETHER, share: k / SAMPLED }
     }
 
     /// What is scored of these rows.
     fn parts(self, rows: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let stride = self.share * TOGETHER;
+        let stride = self.share * self.together;
         let end = rows.end;
         rows.step_by(stride).map(move |start| start..start + stride.min(end - start).div_ceil(self.share))
     }
@@ -85,26 +90,40 @@ impl Scan<'_> {
     /// Where K is large, a sample tells about how good the K-th best will be, so that few others are ever kept. A query
     /// for which that was too much is searched for again without.
     pub fn run(&self, tasks: &[Task]) -> Vec<Vec<Hit>> {
-        let first = self.pass(tasks, &self.guesses(tasks));
+        let first = self.pass(tasks, true);
         let again: Vec<u32> = (0u32..).zip(&first).filter(|(_, hits)| hits.is_none()).map(|(query, _)| query).collect();
         if again.is_empty() {
             return first.into_iter().flatten().collect();
         }
         let tasks: Vec<Task> = tasks.iter().map(|task| task.only(&again)).collect();
-        let second = self.pass(&tasks, &vec![f32::NEG_INFINITY; self.queries.len()]);
+        let second = self.pass(&tasks, false);
         first.into_iter().zip(second).filter_map(|(first, second)| first.or(second)).collect()
     }
 
     /// Goes over all rows once; no answer where the guess was too high.
-    fn pass(&self, tasks: &[Task], guesses: &[f32]) -> Vec<Option<Vec<Hit>>> {
-        let floors: Vec<Floor> = guesses.iter().map(|&guess| Floor::new(guess)).collect();
+    fn pass(&self, tasks: &[Task], guessing: bool) -> Vec<Option<Vec<Hit>>> {
+        let floors = self.floors();
+        let (guesses, asked) = (OnceLock::new(), AtomicBool::new(!guessing));
         let next = AtomicUsize::new(0);
-        let parts = self.on_threads(tasks.len(), || self.work(tasks, &next, &floors));
-        let mut entries: Vec<Vec<Entry>> = vec![Vec::new(); self.queries.len()];
+        let parts = self.on_threads(tasks.len(), || {
+            // The others need not wait for it: they keep more until they hear of it.
+            if !asked.swap(true, Ordering::Relaxed) {
+                let found = self.guesses(tasks);
+                floors.iter().zip(&found).for_each(|(floor, &guess)| floor.raise(guess));
+                guesses.set(found).expect("one thread guesses");
+            }
+            self.work(tasks, Sampling::ALL, &next, &floors)
+        });
+        let guesses = guesses.into_inner().unwrap_or_else(|| vec![f32::NEG_INFINITY; self.queries.len()]);
+        let mut hits = vec![Vec::new(); self.queries.len()];
         for part in parts {
-            entries.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
+            hits.iter_mut().zip(part).for_each(|(all, part)| all.extend(part));
         }
-        self.settle(entries, guesses)
+        self.settle(hits, &guesses)
+    }
+
+    fn floors(&self) -> Vec<Floor> {
+        self.queries.iter().map(|_| Floor::new(f32::NEG_INFINITY)).collect()
     }
 
     fn judge(&self, query: usize) -> Judge<'_> {
@@ -129,60 +148,44 @@ impl Scan<'_> {
             return guesses;
         }
         let tasks: Vec<Task> = tasks.iter().map(|task| task.only(&queries)).collect();
-        let next = AtomicUsize::new(0);
-        let parts = self.on_threads(tasks.len(), || self.sample(&tasks, &next, sampling));
-        for query in queries.into_iter().map(|query| query as usize) {
-            let scores = parts.iter().flat_map(|part| &part[query]).copied().collect();
-            guesses[query] = guess(scores, self.k, counts[query][0]);
+        let ranks: Vec<usize> = counts.iter().map(|&[rows, sampled]| rank(self.k, rows, sampled)).collect();
+        let most = queries.iter().map(|&query| ranks[query as usize]).max().unwrap_or(0);
+        let sample = Scan { k: most + 1, ..*self };
+        let hits = sample.work(&tasks, sampling, &AtomicUsize::new(0), &self.floors());
+        for (query, mut hits) in hits.into_iter().enumerate().filter(|(query, hits)| ranks[*query] < hits.len()) {
+            let (_, hit, _) = hits.select_nth_unstable_by(ranks[query], Hit::order);
+            guesses[query] = self.queries[query].floor(hit.score);
         }
         guesses
     }
 
-    /// One thread: scores of a few rows here and there.
-    fn sample(&self, tasks: &[Task], next: &AtomicUsize, sampling: Sampling) -> Vec<Vec<f32>> {
-        let mut all = vec![Vec::new(); self.queries.len()];
-        let (mut room, mut scores) = (Vec::new(), [0.0; TOGETHER]);
-        while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for rows in sampling.parts(task.rows.clone()).filter(|_| !task.queries.is_empty()) {
-                let scores = &mut scores[..rows.len()];
-                let block = Block::new(self.vectors, rows, &mut room);
-                for &query in &task.queries {
-                    block.scores(&self.queries[query as usize], scores);
-                    all[query as usize].extend_from_slice(scores);
-                }
-            }
-        }
-        all
-    }
-
     /// One thread: takes tasks while there are any.
-    fn work(&self, tasks: &[Task], next: &AtomicUsize, floors: &[Floor]) -> Vec<Vec<Entry>> {
+    fn work(&self, tasks: &[Task], sampling: Sampling, next: &AtomicUsize, floors: &[Floor]) -> Vec<Vec<Hit>> {
         let mut keepers: Vec<Keeper> = self.queries.iter().map(|_| Keeper::new(self.k)).collect();
         let (mut room, mut scores) = (Vec::new(), [0.0; BLOCK]);
         while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            for start in task.rows.clone().step_by(BLOCK) {
-                let rows = start..task.rows.end.min(start + BLOCK);
-                let scores = &mut scores[..rows.len()];
+            for rows in sampling.parts(task.rows.clone()).filter(|_| !task.queries.is_empty()) {
+                let (first, scores) = (rows.start, &mut scores[..rows.len()]);
                 let block = Block::new(self.vectors, rows, &mut room);
                 for query in task.queries.iter().map(|&query| query as usize) {
                     block.scores(&self.queries[query], scores);
-                    keepers[query].take(start, scores, &self.judge(query), &floors[query]);
+                    keepers[query].take(first, scores, &self.judge(query), &floors[query]);
                 }
             }
         }
-        keepers.into_iter().map(Keeper::into_entries).collect()
+        keepers.into_iter().map(Keeper::into_hits).collect()
     }
 
-    /// Scores what was kept again, query by query.
-    fn settle(&self, entries: Vec<Vec<Entry>>, guesses: &[f32]) -> Vec<Option<Vec<Hit>>> {
-        let queries = entries.len();
-        let waiting = Mutex::new(entries.into_iter().enumerate());
+    /// Puts what was kept in order, query by query.
+    fn settle(&self, hits: Vec<Vec<Hit>>, guesses: &[f32]) -> Vec<Option<Vec<Hit>>> {
+        let queries = hits.len();
+        let waiting = Mutex::new(hits.into_iter().enumerate());
         let parts = self.on_threads(queries, || {
             let mut found = Vec::new();
             loop {
                 let next = waiting.lock().expect("nobody panics in there").next();
-                let Some((query, entries)) = next else { return found };
-                found.push((query, self.judge(query).settle(entries, guesses[query])));
+                let Some((query, hits)) = next else { return found };
+                found.push((query, self.judge(query).settle(hits, guesses[query])));
             }
         });
         let mut found: Vec<_> = parts.into_iter().flatten().collect();
@@ -190,28 +193,29 @@ impl Scan<'_> {
         found.into_iter().map(|(_, hits)| hits).collect()
     }
 
-    /// Runs the same on as many threads as there are pieces of work, of which this one is the first; on fewer if the
-    /// system has no more.
+    /// Runs the same on as many threads as there are pieces of work, on fewer if the system has no more.
     fn on_threads<T: Send>(&self, pieces: usize, run: impl Fn() -> T + Sync) -> Vec<T> {
+        let threads = self.threads.min(pieces);
+        if threads < 2 {
+            return vec![run()];
+        }
         thread::scope(|scope| {
+            // This thread does not work: one that it has just started could have to wait for its core, milliseconds long.
             let start = |_| thread::Builder::new().spawn_scoped(scope, &run).ok();
-            let others: Vec<_> = (1..self.threads.min(pieces)).map_while(start).collect();
-            let mut parts = vec![run()];
-            parts.extend(others.into_iter().map(|other| other.join().expect("the search of a thread ends")));
-            parts
+            let started: Vec<_> = (0..threads).map_while(start).collect();
+            if started.is_empty() {
+                return vec![run()];
+            }
+            started.into_iter().map(|thread| thread.join().expect("the search of a thread ends")).collect()
         })
     }
 }
 
-/// Which score of a sample the K-th best of so many rows is hardly below.
-fn guess(mut sample: Vec<f32>, k: usize, rows: usize) -> f32 {
-    let expected = k as f64 * sample.len() as f64 / rows as f64;
+/// Which score of a sample, counted from the best, the K-th best of so many rows is hardly below.
+fn rank(k: usize, rows: usize, sampled: usize) -> usize {
+    let expected = k as f64 * sampled as f64 / rows as f64;
     // Standard deviations of such a count, were its rows drawn one by one; neighbours of a cluster are alike.
-    let rank = (expected + 6.0 * expected.sqrt()) as usize;
-    match rank < sample.len() {
-        true => *sample.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1,
-        false => f32::NEG_INFINITY,
-    }
+    (expected + 6.0 * expected.sqrt()) as usize
 }
 
 #[cfg(test)]
@@ -245,7 +249,7 @@ mod tests {
         let scan = Scan { vectors: &vectors, ids: None, queries: &queries, k: 12_000, threads: 2 };
         let pieces = (0..8).map(|piece| piece * 4096..30_000.min((piece + 1) * 4096));
         let tasks: Vec<Task> = pieces.map(|rows| Task { rows, queries: vec![0, 1, 2] }).collect();
-        let first = scan.pass(&tasks, &scan.guesses(&tasks));
+        let first = scan.pass(&tasks, true);
         assert_eq!(first.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
         assert!(scan.run(&tasks).iter().all(|hits| hits.len() == 12_000));
     }
