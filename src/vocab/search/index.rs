@@ -13,7 +13,7 @@ use super::vectors::Vectors;
 use crate::error::{Error, Result};
 
 /// Rows that a thread takes at a time, at most: to go from one place to another costs, too.
-const PIECE: usize = 32_768;
+const PIECE: usize = 131_072;
 
 /// Pieces for each thread, if they are smaller than that.
 const PIECES: usize = 8;

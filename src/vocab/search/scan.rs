@@ -35,10 +35,10 @@ pub(super) struct Scan<'a> {
 }
 
 /// Rows of the best K that a sample should hold.
-const SAMPLED: usize = 64;
+const SAMPLED: usize = 32;
 
-/// Rows of a sample that lie together, at most: of 64 bytes each a page, since what costs is to leap, not to read.
-const TOGETHER: usize = 64;
+/// Rows of a sample that lie together, at most: what costs is to leap, not to read, but neighbours are alike.
+const TOGETHER: usize = 32;
 
 /// Rows that a sample has at most, for each query. Where K is so much smaller than N, it does without.
 const LARGEST: usize = 100_000;
@@ -230,14 +230,14 @@ mod tests {
     #[test]
     fn samples_are_a_share_of_every_task() {
         let pieces: Vec<Task> = (0..100).map(|piece| task(piece * 4096..(piece + 1) * 4096)).collect();
-        for (k, sampled) in [(1024, 25_600), (8192, 3200), (12_000, 2200)] {
+        for (k, sampled) in [(1024, 12_800), (8192, 1600), (12_000, 1100)] {
             assert_eq!(Sampling::of(k).counts(&pieces, 1), [[409_600, sampled]]);
         }
         // Clusters of a few rows: one of each.
         let clusters: Vec<Task> = (0..100).map(|cluster| task(cluster * 9..(cluster + 1) * 9)).collect();
         assert_eq!(Sampling::of(8192).counts(&clusters, 1), [[900, 100]]);
         let parts: Vec<_> = Sampling::of(1024).parts(5..2000).collect();
-        assert_eq!(parts, [5..69, 1029..1090]);
+        assert_eq!(parts, [5..37, 1029..1060]);
     }
 
     #[test]
@@ -261,7 +261,7 @@ mod tests {
         let queries = [Query::new(0, &[1.0], &vectors).unwrap()];
         let (pieces, clusters) = ([task(0..200_000)], (0..20_000).map(|c| task(c * 10..(c + 1) * 10)));
         let clusters: Vec<Task> = clusters.collect();
-        for (k, tasks, guess) in [(1023, &pieces[..], false), (1024, &pieces[..], true), (8192, &clusters[..], false)] {
+        for (k, tasks, guess) in [(511, &pieces[..], false), (512, &pieces[..], true), (8192, &clusters[..], false)] {
             let scan = Scan { vectors: &vectors, ids: None, queries: &queries, k, threads: 1 };
             assert_eq!(scan.guesses(tasks)[0].is_finite(), guess, "{k}");
         }
