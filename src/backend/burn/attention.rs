@@ -6,7 +6,7 @@
 //! ```
 
 use burn::tensor::activation::{silu, softmax};
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::model::{Block, Stack};
@@ -52,6 +52,15 @@ impl<B: Backend> Sequence<B> {
         let hidden = if causal { later(steps, device) * HIDDEN } else { Tensor::zeros([1, 1, steps, steps], device) };
         let places: Vec<i32> = (0..steps as i32).collect();
         Sequence { rows, steps, hidden, turns: Some(turns([1, steps], &places, head, device)) }
+    }
+
+    /// The same without what gradients take.
+    pub(super) fn inner(&self) -> Sequence<B::InnerBackend>
+    where
+        B: AutodiffBackend,
+    {
+        let turns = self.turns.clone().map(|turns| turns.map(Tensor::inner));
+        Sequence { rows: self.rows, steps: self.steps, hidden: self.hidden.clone().inner(), turns }
     }
 
     /// Steps that look back, and are told apart by what they hold.

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::backend::Backend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::attention::Sequence;
@@ -90,6 +90,44 @@ impl<B: Backend> Ids<B> {
         let read = |id: i32| if usize::try_from(id).is_ok_and(|id| id < end) { (id, 1.0) } else { (0, 0.0) };
         let (ids, present): (Vec<i32>, Vec<f32>) = ids.map(read).unzip();
         Ids { present: column(present, device), ids: vector(ids, device) }
+    }
+}
+
+impl<B: AutodiffBackend> Live<B> {
+    /// The same without what gradients take: burn would remember every step of the way until one is taken.
+    pub(super) fn inner(&self) -> Live<B::InnerBackend> {
+        let read =
+            Read { inputs: self.read.inputs.iter().map(Ids::inner).collect(), sequence: self.read.sequence.inner() };
+        Live { read, text: self.text.as_ref().map(Labelled::inner), audio: self.audio.as_ref().map(Steps::inner) }
+    }
+}
+
+impl<B: AutodiffBackend> Steps<B> {
+    fn inner(&self) -> Steps<B::InnerBackend> {
+        Steps {
+            cells: self.cells.clone().inner(),
+            told: self.told.iter().map(|(to, ids)| (*to, ids.inner())).collect(),
+            sequence: self.sequence.inner(),
+            said: self.said.inner(),
+        }
+    }
+}
+
+impl<B: AutodiffBackend> Labelled<B> {
+    fn inner(&self) -> Labelled<B::InnerBackend> {
+        let inner = |of: &Targets<B>| Targets {
+            head: of.head,
+            cells: of.cells.clone(),
+            ids: of.ids.clone().inner(),
+            weights: of.weights.clone().inner(),
+        };
+        Labelled { cells: self.cells.clone().inner(), of: self.of.iter().map(inner).collect() }
+    }
+}
+
+impl<B: AutodiffBackend> Ids<B> {
+    fn inner(&self) -> Ids<B::InnerBackend> {
+        Ids { ids: self.ids.clone().inner(), present: self.present.clone().inner() }
     }
 }
 

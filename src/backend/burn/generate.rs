@@ -1,6 +1,5 @@
 //! The next column, stream by stream.
 
-use burn::tensor::Tensor;
 use burn::tensor::backend::AutodiffBackend;
 use ndarray::ArrayView2;
 
@@ -9,7 +8,7 @@ use super::attention::Sequence;
 use super::batch::Uploader;
 use super::forward::{depth, temporal};
 use super::model::Model;
-use super::train::read;
+use super::train::{Plain, read};
 use crate::backend::Generate;
 use crate::error::{Error, Result};
 use crate::token::ABSENT;
@@ -21,9 +20,9 @@ type Choose<'a> = &'a mut dyn FnMut(usize, &[f32]) -> i32;
 /// a larger one has filled its memory of keys and values.
 impl<B: AutodiffBackend> Generate for BurnBackend<B> {
     fn next(&mut self, steps: ArrayView2<i32>, known: &[Option<i32>], choose: Choose) -> Result<Vec<i32>> {
-        let upload = self.upload();
+        let upload = self.upload::<B::InnerBackend>();
         self.check(steps, known, &upload)?;
-        let tensors = self.tensors(false);
+        let tensors = self.tensors();
         let model = self.model.map(&mut |&part| tensors[part].clone());
         let count = steps.ncols();
         let places: Vec<i32> = (0..count as i32).collect();
@@ -44,12 +43,12 @@ impl<B: AutodiffBackend> BurnBackend<B> {
     /// What a trained stream says next, after those before it.
     fn logits(
         &self,
-        model: &Model<Tensor<B, 2>>,
-        upload: &Uploader<B>,
-        last: Tensor<B, 2>,
+        model: &Model<Plain<B>>,
+        upload: &Uploader<B::InnerBackend>,
+        last: Plain<B>,
         said: &[Option<i32>],
         stream: usize,
-    ) -> Tensor<B, 2> {
+    ) -> Plain<B> {
         let place = |streams: &[usize]| streams.iter().position(|&k| k == stream);
         let (Some(parts), Some(n)) = (&model.depth, place(&upload.said.audio)) else {
             let text = place(&upload.said.text).expect("streams that are not said are known");
@@ -62,7 +61,7 @@ impl<B: AutodiffBackend> BurnBackend<B> {
         hidden.matmul(parts.heads[n].clone())
     }
 
-    fn check(&self, steps: ArrayView2<i32>, known: &[Option<i32>], upload: &Uploader<B>) -> Result<()> {
+    fn check(&self, steps: ArrayView2<i32>, known: &[Option<i32>], upload: &Uploader<B::InnerBackend>) -> Result<()> {
         let streams = self.spec.streams.len();
         if let Some(found) = [steps.nrows(), known.len()].into_iter().find(|found| *found != streams) {
             return Err(crate::ErrorKind::StreamCount { found, expected: streams }.into());

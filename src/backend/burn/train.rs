@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use burn::tensor::backend::AutodiffBackend;
+use burn::tensor::backend::{AutodiffBackend, Backend};
 use burn::tensor::{Tensor, TensorData};
 
 use super::batch::{Batch, Labelled, Live, Uploader};
@@ -16,7 +16,7 @@ use crate::backend::{BatchSpec, Report, TrainBackend};
 use crate::error::{Error, Result};
 
 /// A matrix without gradients.
-type Plain<B> = Tensor<<B as AutodiffBackend>::InnerBackend, 2>;
+pub(super) type Plain<B> = Tensor<<B as AutodiffBackend>::InnerBackend, 2>;
 
 /// Trains a model of the Moshi kind on a device of burn's.
 ///
@@ -62,7 +62,7 @@ struct Way<B: AutodiffBackend> {
 }
 
 /// A list of labels with what they are said from.
-struct Heard<'a, B: AutodiffBackend> {
+struct Heard<'a, B: Backend> {
     hidden: Tensor<B, 2>,
     heads: &'a [usize],
     labelled: &'a Labelled<B>,
@@ -93,7 +93,8 @@ impl<B: AutodiffBackend> BurnBackend<B> {
         self.step
     }
 
-    pub(super) fn upload(&self) -> Uploader<B> {
+    /// For this backend, or for the one inside that knows of no gradients.
+    pub(super) fn upload<C: Backend<Device = B::Device>>(&self) -> Uploader<C> {
         Uploader {
             spec: self.spec.clone(),
             said: Said::of(&self.spec),
@@ -102,14 +103,13 @@ impl<B: AutodiffBackend> BurnBackend<B> {
         }
     }
 
-    /// The model's tensors; each is watched by automatic differentiation, or none is.
-    pub(super) fn tensors(&self, watched: bool) -> Vec<Tensor<B, 2>> {
-        let tensor = |part: &Trained<B::InnerBackend>| Tensor::from_inner(part.numbers.clone());
-        self.trained.iter().map(tensor).map(|tensor| if watched { tensor.require_grad() } else { tensor }).collect()
+    /// The model's numbers.
+    pub(super) fn tensors(&self) -> Vec<Plain<B>> {
+        self.trained.iter().map(|part| part.numbers.clone()).collect()
     }
 
     /// What the labels of a batch are said from: texts, then audio.
-    fn hear<'a>(&'a self, tensors: &[Tensor<B, 2>], live: &'a Live<B>) -> Vec<Heard<'a, B>> {
+    fn hear<'a, C: Backend>(&'a self, tensors: &[Tensor<C, 2>], live: &'a Live<C>) -> Vec<Heard<'a, C>> {
         let model = self.model.map(&mut |&part| tensors[part].clone());
         let steps = temporal(&model, &live.read, &self.options);
         let text = live.text.as_ref().map(|text| Heard {
@@ -126,17 +126,18 @@ impl<B: AutodiffBackend> BurnBackend<B> {
         text.into_iter().chain(audio).collect()
     }
 
-    fn way(&self, batch: &Batch<B>, watched: bool) -> Result<Way<B>> {
+    fn way(&self, batch: &Batch<B>) -> Result<Way<B>> {
         let mut gradients = vec![None; self.parts.len()];
         let Some(live) = &batch.live else {
             return Ok(Way { report: report(batch.streams, &[], &[]), gradients });
         };
-        let tensors = self.tensors(watched);
+        let watched = |numbers| Tensor::from_inner(numbers).require_grad();
+        let tensors: Vec<_> = self.tensors().into_iter().map(watched).collect();
         let (mut nats, mut towards) = (Vec::new(), Vec::new());
         for heard in self.hear(&tensors, live) {
-            let (costs, slopes) = self.say(&heard, watched, &mut gradients);
+            let (costs, slopes) = self.say(&heard, &mut gradients);
             nats.extend(costs);
-            towards.extend(slopes.map(|slopes| (heard.hidden * Tensor::from_inner(slopes)).sum()));
+            towards.push((heard.hidden * Tensor::from_inner(slopes)).sum());
         }
         // A loss whose slope at the hidden numbers is that of the heads.
         if let Some(loss) = towards.into_iter().reduce(|sum, part| sum + part) {
@@ -149,14 +150,23 @@ impl<B: AutodiffBackend> BurnBackend<B> {
         Ok(Way { report: report(batch.streams, &batch.labels, &nats), gradients })
     }
 
-    /// What the labels cost, head by head, and if the model is watched, the slopes: of the heads among all gradients, of
-    /// hidden numbers as the result.
-    fn say(
-        &self,
-        heard: &Heard<B>,
-        watched: bool,
-        gradients: &mut [Option<Plain<B>>],
-    ) -> (Vec<Plain<B>>, Option<Plain<B>>) {
+    /// What the labels of a batch cost, without a way back.
+    fn costs(&self, batch: &Batch<B>) -> Result<Vec<f32>> {
+        let Some(live) = &batch.live else { return Ok(Vec::new()) };
+        let (tensors, live) = (self.tensors(), live.inner());
+        let heard = self.hear(&tensors, &live);
+        let costs = heard.iter().flat_map(|heard| {
+            heard.labelled.of.iter().map(|of| {
+                let hidden = heard.hidden.clone().slice_dim(0, of.cells.clone());
+                cost(hidden.matmul(tensors[heard.heads[of.head]].clone()), of.ids.clone()).nats
+            })
+        });
+        read(Tensor::cat(costs.collect(), 0).flatten::<1>(0, 1))
+    }
+
+    /// What the labels cost, head by head, and the slopes: of the heads among all gradients, of hidden numbers as the
+    /// result.
+    fn say(&self, heard: &Heard<B>, gradients: &mut [Option<Plain<B>>]) -> (Vec<Plain<B>>, Plain<B>) {
         let hidden = heard.hidden.clone().inner();
         let (mut nats, mut of_hidden) = (Vec::new(), Vec::new());
         for of in &heard.labelled.of {
@@ -164,13 +174,11 @@ impl<B: AutodiffBackend> BurnBackend<B> {
             let (head, hidden) = (self.trained[part].numbers.clone(), hidden.clone().slice_dim(0, of.cells.clone()));
             let cost = cost(hidden.clone().matmul(head.clone()), targets);
             nats.push(cost.nats.clone());
-            if watched {
-                let Slopes { hidden, head } = cost.slopes(hidden, head, of.weights.clone().inner());
-                gradients[part] = Some(head);
-                of_hidden.push(hidden);
-            }
+            let Slopes { hidden, head } = cost.slopes(hidden, head, of.weights.clone().inner());
+            gradients[part] = Some(head);
+            of_hidden.push(hidden);
         }
-        (nats, watched.then(|| Tensor::cat(of_hidden, 0)))
+        (nats, Tensor::cat(of_hidden, 0))
     }
 
     fn move_by(&mut self, gradients: Vec<Option<Plain<B>>>, norm: f64) {
@@ -200,7 +208,7 @@ impl<B: AutodiffBackend> TrainBackend for BurnBackend<B> {
         check_parts(parts)?;
         let mut all = Way::<B> { report: report(self.spec.streams.len(), &[], &[]), gradients: Vec::new() };
         for part in parts {
-            let way = self.way(part, true)?;
+            let way = self.way(part)?;
             all.report.add(&way.report);
             all.gradients.resize(self.parts.len(), None);
             for (sum, gradient) in all.gradients.iter_mut().zip(way.gradients) {
@@ -222,8 +230,7 @@ impl<B: AutodiffBackend> TrainBackend for BurnBackend<B> {
     }
 
     fn evaluate(&mut self, batch: &Batch<B>) -> Result<Report> {
-        let report = self.way(batch, false)?.report;
-        Ok(Report { step: self.step, ..report })
+        Ok(Report { step: self.step, ..report(batch.streams, &batch.labels, &self.costs(batch)?) })
     }
 
     fn save(&mut self, to: &mut dyn Write) -> Result<()> {

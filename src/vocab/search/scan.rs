@@ -251,7 +251,11 @@ mod tests {
         let tasks: Vec<Task> = pieces.map(|rows| Task { rows, queries: vec![0, 1, 2] }).collect();
         let first = scan.pass(&tasks, true);
         assert_eq!(first.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true, false]);
-        assert!(scan.run(&tasks).iter().all(|hits| hits.len() == 12_000));
+        for (hits, sign) in scan.run(&tasks).iter().zip([1.0, -1.0, 1.0]) {
+            let mut best: Vec<u32> = (0..30_000).collect();
+            best.sort_by(|&a, &b| (sign * values[b as usize]).total_cmp(&(sign * values[a as usize])).then(a.cmp(&b)));
+            assert!(hits.iter().map(|hit| hit.row).eq(best.into_iter().take(12_000)));
+        }
     }
 
     #[test]

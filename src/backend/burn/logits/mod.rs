@@ -20,15 +20,12 @@ use self::model::{Kept, LogitParts};
 use super::Options;
 use super::model::{Part, Parts};
 use super::optimise::{Step, Trained, norm};
-use super::train::read;
+use super::train::{Plain, read};
 use crate::backend::logits::check_gradient;
 use crate::backend::{LogitBackend, LogitInput, LogitSpec};
 use crate::error::{Error, Result};
 
 pub use options::LogitOptions;
-
-/// A matrix without gradients.
-type Plain<B> = Tensor<<B as AutodiffBackend>::InnerBackend, 2>;
 
 /// Rows of a table.
 type Rows<B> = Tensor<<B as AutodiffBackend>::InnerBackend, 1, Int>;
