@@ -1,0 +1,64 @@
+from typing import Literal, TypeVar
+
+from ._roundelay import (
+    ABSENT as ABSENT,
+    UNGENERATED as UNGENERATED,
+    Batches as Batches,
+    Built as Built,
+    Dataset as Dataset,
+    Delay as Delay,
+    Layout as Layout,
+    Loader as Loader,
+    Policy as Policy,
+    Stream as Stream,
+    TextRow as TextRow,
+    Tokenizer as Tokenizer,
+    Training as Training,
+    Undone as Undone,
+    Weights as Weights,
+    Word as Word,
+    Words as Words,
+    __version__ as __version__,
+    jmoshi_labels as jmoshi_labels,
+    prep as prep,
+    reason_names as reason_names,
+    words_from_row as words_from_row,
+)
+
+Array = TypeVar("Array")
+Extent = Literal["extend", "truncate"]
+Start = Literal["none", "initial"]
+
+def build(
+    codes: Array, layout: Layout | str, *, extent: Extent = ..., start: Start = ..., bos: bool = ..., eos: bool = ...
+) -> Built[Array]: ...
+def undo(
+    tokens: Array,
+    layout: Layout | str,
+    missing: int | None = ...,
+    *,
+    extent: Extent = ...,
+    start: Start = ...,
+    bos: bool = ...,
+    eos: bool = ...,
+) -> Undone[Array]: ...
+def weigh(
+    codes: Array,
+    layout: Layout | str,
+    policy: Policy | str = ...,
+    *,
+    extent: Extent = ...,
+    start: Start = ...,
+    bos: bool = ...,
+    eos: bool = ...,
+) -> Weights[Array]: ...
+def training(
+    codes: Array,
+    layout: Layout | str,
+    policy: Policy | str = ...,
+    start: Start = ...,
+    *,
+    extent: Extent = ...,
+    bos: bool = ...,
+    eos: bool = ...,
+) -> Training[Array]: ...

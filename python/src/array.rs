@@ -1,0 +1,115 @@
+//! Arrays that come from Python, as views of the memory that they lie in, and arrays that go there.
+
+use ndarray::{ArrayD, ArrayViewD};
+use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use roundelay::token::Token;
+
+/// Ids of one of the integer types.
+pub enum Ids<'py> {
+    I64(PyReadonlyArrayDyn<'py, i64>),
+    I32(PyReadonlyArrayDyn<'py, i32>),
+    I16(PyReadonlyArrayDyn<'py, i16>),
+    U32(PyReadonlyArrayDyn<'py, u32>),
+    U16(PyReadonlyArrayDyn<'py, u16>),
+    U8(PyReadonlyArrayDyn<'py, u8>),
+}
+
+/// Does the same for ids of any type; `$view` is what is seen of them.
+macro_rules! for_ids {
+    ($ids:expr, $view:ident => $body:expr) => {
+        match &$ids {
+            $crate::array::Ids::I64(ids) => for_ids!(@one ids, $view => $body),
+            $crate::array::Ids::I32(ids) => for_ids!(@one ids, $view => $body),
+            $crate::array::Ids::I16(ids) => for_ids!(@one ids, $view => $body),
+            $crate::array::Ids::U32(ids) => for_ids!(@one ids, $view => $body),
+            $crate::array::Ids::U16(ids) => for_ids!(@one ids, $view => $body),
+            $crate::array::Ids::U8(ids) => for_ids!(@one ids, $view => $body),
+        }
+    };
+    (@one $ids:ident, $view:ident => $body:expr) => {{
+        let $view = $ids.as_array();
+        $body
+    }};
+}
+pub(crate) use for_ids;
+
+impl<'py> Ids<'py> {
+    /// The ids of an array, a tensor on the processor, or whatever numpy makes an array of.
+    pub fn of(source: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let array = untyped(source)?;
+        macro_rules! first {
+            ($($kind:ident)*) => {$(
+                if let Some(ids) = view(&array)? {
+                    return Ok(Ids::$kind(ids));
+                }
+            )*};
+        }
+        first!(I64 I32 I16 U32 U16 U8);
+        let expected = "int64, int32, int16, uint32, uint16 or uint8";
+        Err(PyTypeError::new_err(format!("the ids are {}, expected {expected}", array.dtype())))
+    }
+}
+
+/// Ids of any type as the widest.
+pub fn wide<A: Token>(ids: ArrayViewD<A>) -> ArrayD<i64> {
+    ids.mapv(Into::into)
+}
+
+/// An id as another type, if that holds it.
+pub fn narrow<A: Token>(id: i64) -> Option<A> {
+    id.try_into().ok()
+}
+
+/// The floats of an array.
+pub fn floats<'py>(source: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'py, f32>> {
+    let array = untyped(source)?;
+    match view(&array)? {
+        Some(floats) => Ok(floats),
+        None => Err(PyTypeError::new_err(format!("the values are {}, expected float32", array.dtype()))),
+    }
+}
+
+/// As an array of numpy's, without a copy where there can be one without.
+fn untyped<'py>(source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    if let Ok(array) = source.cast::<PyUntypedArray>() {
+        return Ok(array.clone());
+    }
+    let numpy = source.py().import("numpy")?;
+    let array = match source.hasattr("__dlpack__")? {
+        true => numpy.call_method1("from_dlpack", (source,))?,
+        false => numpy.call_method1("asarray", (source,))?,
+    };
+    Ok(array.cast_into()?)
+}
+
+fn view<'py, A: Element>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<PyReadonlyArrayDyn<'py, A>>> {
+    let Ok(array) = array.cast::<PyArrayDyn<A>>() else { return Ok(None) };
+    let lent = |e: numpy::BorrowError| PyValueError::new_err(e.to_string());
+    Ok(Some(array.try_readonly().map_err(lent)?))
+}
+
+/// Gives results as what they were made of: tensors if the source is one, else arrays.
+pub struct Alike<'py> {
+    py: Python<'py>,
+    torch: Option<Bound<'py, PyModule>>,
+}
+
+impl<'py> Alike<'py> {
+    pub fn to(source: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = source.py();
+        let from: String = source.get_type().getattr("__module__")?.extract()?;
+        let torch = if from.split('.').next() == Some("torch") { Some(py.import("torch")?) } else { None };
+        Ok(Alike { py, torch })
+    }
+
+    /// Without a copy.
+    pub fn give<A: Element>(&self, array: ArrayD<A>) -> PyResult<Py<PyAny>> {
+        let array = PyArrayDyn::from_owned_array(self.py, array).into_any();
+        match &self.torch {
+            Some(torch) => Ok(torch.call_method1("from_numpy", (array,))?.unbind()),
+            None => Ok(array.unbind()),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Dataset folders, and the batches of a corpus.
+
+use std::path::PathBuf;
+
+use numpy::IntoPyArray;
+use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyString};
+use roundelay::batch::{Ahead, Collate, OrderOptions, Place, Position, Split};
+use roundelay::io::{self, Loaded, LoaderOptions};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::delay::Delay;
+use crate::error::OrRaise;
+use crate::layout::{Layout, json, options};
+use crate::weights::{Policy, sums};
+
+/// A dataset folder that `prep` wrote, or a folder of J-Moshi's Parquet.
+///
+/// `len` is the number of segments; `dataset[i]` and `dataset["id"]` are one of them: a dictionary of `id`, `codes`
+/// (int32 `[stream, frame]`), `words`, `split`, `start` and `duration` in seconds, and `meta`.
+#[pyclass(frozen, module = "roundelay")]
+pub struct Dataset(io::Dataset);
+
+#[pymethods]
+impl Dataset {
+    #[new]
+    fn new(folder: PathBuf) -> PyResult<Self> {
+        io::Dataset::open(&folder).map(Dataset).or_raise()
+    }
+
+    #[getter]
+    fn layout(&self) -> Layout {
+        Layout(self.0.layout().clone())
+    }
+
+    /// What `dataset.json` says: codec, tokenizer, counts, parts.
+    #[getter]
+    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        object(py, self.0.info())
+    }
+
+    /// The segments' ids, in order.
+    #[getter]
+    fn ids(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        let index = py.detach(|| self.0.index()).or_raise()?;
+        Ok((0..index.len()).map(|segment| index.id(segment).to_owned()).collect())
+    }
+
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(py.detach(|| self.0.index()).or_raise()?.len())
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, which: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
+        let index = py.detach(|| self.0.index()).or_raise()?;
+        let number = match which.cast::<PyString>() {
+            Ok(id) => {
+                let id: String = id.extract()?;
+                index.number(&id).ok_or_else(|| PyValueError::new_err(format!("no segment {id:?} in the dataset")))?
+            }
+            Err(_) => {
+                let (asked, len) = (which.extract::<isize>()?, index.len());
+                let number = if asked < 0 { asked + len as isize } else { asked };
+                let outside = || PyIndexError::new_err(format!("segment {asked} of {len}"));
+                usize::try_from(number).ok().filter(|&number| number < len).ok_or_else(outside)?
+            }
+        };
+        let segment = py.detach(|| self.0.get(number)).or_raise()?;
+        let found = PyDict::new(py);
+        found.set_item("id", &segment.id)?;
+        found.set_item("codes", segment.codes.0.clone().into_pyarray(py))?;
+        found.set_item("words", object(py, &segment.words)?)?;
+        found.set_item("split", segment.split.name())?;
+        found.set_item("start", segment.start.to_f64())?;
+        found.set_item("duration", segment.duration.to_f64())?;
+        found.set_item("meta", &segment.meta)?;
+        Ok(found)
+    }
+
+    fn __repr__(&self) -> String {
+        let (folder, counts) = (self.0.folder().display(), &self.0.info().counts);
+        format!("Dataset {folder}: {} segments, layout {}", counts.segments, self.0.layout().name())
+    }
+}
+
+/// The training batches of datasets, the same on every run and every rank.
+///
+/// `datasets` is a folder, a list of folders, or a list of `(folder, weight)`: an epoch goes through each so often.
+/// `delay` is the layout's with `extent` and `start="initial"` unless given; `split` is "train", "valid" or None for both.
+/// Other options are those of the order: `seed`, `batch`, `world`, `pool`, `pooling`, `shuffle` ("blocks", "full",
+/// "stored"), `crop` ("whole", `{"random": {"frames": n}}`, `{"windows": {"frames": n, "hop": h}}`), `both_sides`,
+/// `packing` (`{"steps": n}`).
+#[pyclass(frozen, module = "roundelay")]
+pub struct Loader(io::Loader<roundelay::Delay>);
+
+/// Batches one after another, made ahead by threads.
+#[pyclass(module = "roundelay")]
+pub struct Batches(io::Batches<roundelay::Delay>);
+
+#[pymethods]
+impl Loader {
+    #[new]
+    #[pyo3(signature = (datasets, delay = None, policy = None, *, extent = "extend", rank = 0, split = Some("train"),
+        evaluation = false, text = "cut", cache = 1 << 30, **order))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
+    fn new(
+        datasets: &Bound<'_, PyAny>,
+        delay: Option<&Bound<'_, Delay>>,
+        policy: Option<&Bound<'_, Policy>>,
+        extent: &str,
+        rank: usize,
+        split: Option<&str>,
+        evaluation: bool,
+        text: &str,
+        cache: usize,
+        order: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<Self> {
+        let py = datasets.py();
+        let datasets =
+            folders(datasets)?.into_iter().map(|(folder, weight)| Ok((io::Dataset::open(&folder).or_raise()?, weight)));
+        let datasets = datasets.collect::<PyResult<Vec<_>>>()?;
+        let layout = match datasets.first() {
+            Some((dataset, _)) => dataset.layout().clone(),
+            None => return Err(PyValueError::new_err("no dataset, expected at least 1")),
+        };
+        let shift = match delay {
+            Some(delay) => delay.get().shift.clone(),
+            None => Delay::shift_of(&layout, extent, "initial")?,
+        };
+        let policy = policy.map_or_else(roundelay::Policy::default, |policy| policy.get().0.clone());
+        let order: OrderOptions = parsed("options of the order", Value::Object(options(order)?))?;
+        let split: Option<Split> = split.map(|split| parsed("split", Value::from(split))).transpose()?;
+        let text = parsed("text", Value::from(text))?;
+        let options = LoaderOptions { order, rank, split, evaluation, text, augment: None, cache };
+        let collate = Collate::new(layout, policy, shift).or_raise()?;
+        py.detach(|| io::Loader::new(datasets, collate, options)).map(Loader).or_raise()
+    }
+
+    #[getter]
+    fn layout(&self) -> Layout {
+        Layout(self.0.collate().layout().clone())
+    }
+
+    /// Steps of an epoch.
+    fn steps(&self, py: Python<'_>, epoch: u64) -> PyResult<u64> {
+        py.detach(|| self.0.order().steps(epoch)).or_raise()
+    }
+
+    /// The place `(epoch, step)` that is so many steps after another.
+    #[pyo3(signature = (epoch, step, steps = 1))]
+    fn after(&self, py: Python<'_>, epoch: u64, step: u64, steps: u64) -> PyResult<(u64, u64)> {
+        let after = py.detach(|| self.0.order().after(Place { epoch, step }, steps)).or_raise()?;
+        let Place { epoch, step } = after.expect("a loader has items");
+        Ok((epoch, step))
+    }
+
+    /// This rank's part of a step: a dictionary of `input`, `target` (int32), `weights` (float32), `reasons` (uint8), all
+    /// `[row, stream, step]`, `segment_ids`, `places` (int32 `[row, step]`), `sums`, `rows`, `epoch` and `step`.
+    fn batch<'py>(&self, py: Python<'py>, epoch: u64, step: u64) -> PyResult<Bound<'py, PyDict>> {
+        let mut loaded = Loaded::default();
+        py.detach(|| self.0.batch(Place { epoch, step }, &mut loaded)).or_raise()?;
+        batch(py, loaded)
+    }
+
+    /// The batches from a step on, of so many epochs (the begun one among them) or without an end.
+    #[pyo3(signature = (epoch = 0, step = 0, epochs = None, *, threads = 2, depth = 4))]
+    fn batches(
+        &self,
+        py: Python<'_>,
+        epoch: u64,
+        step: u64,
+        epochs: Option<u64>,
+        threads: usize,
+        depth: usize,
+    ) -> PyResult<Batches> {
+        py.detach(|| self.0.batches(Place { epoch, step }, epochs, Ahead { threads, depth })).map(Batches).or_raise()
+    }
+
+    /// What to keep with a checkpoint, to go on at this step: a dictionary that JSON holds.
+    fn position<'py>(&self, py: Python<'py>, epoch: u64, step: u64) -> PyResult<Bound<'py, PyAny>> {
+        object(py, &self.0.order().position(Place { epoch, step }))
+    }
+
+    /// The `(epoch, step)` of a position, if it is one of this corpus and these options.
+    fn seek(&self, position: &Bound<'_, PyAny>) -> PyResult<(u64, u64)> {
+        let position: Position = parsed("position", value(position)?)?;
+        let Place { epoch, step } = self.0.order().seek(&position).or_raise()?;
+        Ok((epoch, step))
+    }
+}
+
+#[pymethods]
+impl Batches {
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__<'py>(&mut self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let next = py.detach(|| self.0.next().map(|next| next.map(std::mem::take)));
+        next.map(|loaded| batch(py, loaded.or_raise()?)).transpose()
+    }
+
+    /// Where to go on once all that was taken so far has been trained on.
+    fn position<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        object(py, &self.0.position().or_raise()?)
+    }
+}
+
+fn batch<'py>(py: Python<'py>, loaded: Loaded) -> PyResult<Bound<'py, PyDict>> {
+    let Loaded { batch, place, .. } = loaded;
+    let found = PyDict::new(py);
+    found.set_item("segment_ids", batch.segment_ids().into_pyarray(py))?;
+    found.set_item("places", batch.places().into_pyarray(py))?;
+    found.set_item("sums", sums(&batch.sums))?;
+    let rows: Vec<Vec<_>> = batch.rows.iter().map(|row| row.iter().map(|placed| placed.id.clone()).collect()).collect();
+    found.set_item("rows", rows)?;
+    found.set_item("input", batch.input.0.into_pyarray(py))?;
+    found.set_item("target", batch.target.0.into_pyarray(py))?;
+    found.set_item("weights", batch.weights.0.into_pyarray(py))?;
+    found.set_item("reasons", batch.reasons.0.into_pyarray(py))?;
+    found.set_item("epoch", place.epoch)?;
+    found.set_item("step", place.step)?;
+    Ok(found)
+}
+
+/// Folders with their weights.
+fn folders(given: &Bound<'_, PyAny>) -> PyResult<Vec<(PathBuf, f64)>> {
+    let Ok(list) = given.cast::<PyList>() else { return Ok(vec![(given.extract()?, 1.0)]) };
+    let one = |item: Bound<'_, PyAny>| item.extract().or_else(|_| Ok((item.extract()?, 1.0)));
+    list.iter().map(one).collect()
+}
+
+pub fn parsed<T: DeserializeOwned>(what: &str, value: Value) -> PyResult<T> {
+    serde_json::from_value(value).map_err(|e| PyValueError::new_err(format!("{what}: {e}")))
+}
+
+fn value(given: &Bound<'_, PyAny>) -> PyResult<Value> {
+    serde_json::from_str(&json(given)?).map_err(|e| PyValueError::new_err(e.to_string()))
+}
+
+/// As Python's `json` reads it.
+pub fn object<'py>(py: Python<'py>, of: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(of).map_err(|e| PyValueError::new_err(e.to_string()))?;
+    py.import("json")?.call_method1("loads", (text,))
+}

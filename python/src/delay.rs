@@ -1,0 +1,199 @@
+//! Frames <-> steps.
+
+use ndarray::{ArrayD, Axis, Ix2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use roundelay::delay::Bracket;
+use roundelay::token::ABSENT;
+use roundelay::{Extent, Frames, Sequencer, Start, Steps};
+
+use crate::array::{Alike, Ids, floats, for_ids, narrow, wide};
+use crate::error::OrRaise;
+use crate::layout::{draw, layout};
+
+/// The shift of every stream of a layout: frames to steps, and back.
+///
+/// `extent` is "extend" (S = T + largest delay, nothing is lost) or "truncate" (S = T, the last codes of each stream fall
+/// off, as Kyutai trains); `start` is "none" or "initial" (one column of initial ids in front, so that steps `[..., :-1]`
+/// are a model's input and `[..., 1:]` its target); `bos` and `eos` put columns of these ids around the codes.
+#[pyclass(frozen, module = "roundelay")]
+pub struct Delay {
+    pub layout: roundelay::Layout,
+    pub shift: roundelay::Delay,
+    #[pyo3(get)]
+    extent: String,
+    #[pyo3(get)]
+    start: String,
+}
+
+/// A sequence: `tokens` `[..., stream, step]`, and `mask`, true where a cell comes from the codes.
+///
+/// `tokens, mask = built` takes it apart; printed, it is drawn.
+#[pyclass(frozen, module = "roundelay")]
+pub struct Built {
+    #[pyo3(get)]
+    tokens: Py<PyAny>,
+    #[pyo3(get)]
+    mask: Py<PyAny>,
+    delay: Py<Delay>,
+}
+
+/// Codes `[..., stream, frame]` taken out of a sequence, and `mask`, true where the sequence holds the code.
+#[pyclass(frozen, get_all, module = "roundelay")]
+pub struct Undone {
+    codes: Py<PyAny>,
+    mask: Py<PyAny>,
+}
+
+#[pymethods]
+impl Delay {
+    #[new]
+    #[pyo3(signature = (layout, extent = "extend", start = "none", *, bos = false, eos = false))]
+    fn new(layout: &Bound<'_, PyAny>, extent: &str, start: &str, bos: bool, eos: bool) -> PyResult<Self> {
+        let layout = self::layout(layout)?;
+        let shift = Delay::shift_of(&layout, extent, start)?;
+        let shift = shift.bracketed(&layout, Bracket { bos, eos }).or_raise()?;
+        Ok(Delay { layout, shift, extent: extent.to_owned(), start: start.to_owned() })
+    }
+
+    #[getter]
+    fn layout(&self) -> crate::layout::Layout {
+        crate::layout::Layout(self.layout.clone())
+    }
+
+    /// Steps that so many frames become.
+    fn steps(&self, frames: usize) -> PyResult<usize> {
+        self.shift.steps(frames).or_raise()
+    }
+
+    /// Frames that so many steps came from.
+    fn frames(&self, steps: usize) -> PyResult<usize> {
+        self.shift.frames(steps).or_raise()
+    }
+
+    /// Lays codes out: heads are filled with each stream's initial id, tails with its pad.
+    ///
+    /// `codes` are integers `[stream, frame]` or `[batch, stream, frame]`; so is the result over steps, of the same type,
+    /// tensors if they were a tensor. -1 (absent) and -2 (ungenerated) go where any other id would.
+    fn build(this: &Bound<'_, Self>, codes: &Bound<'_, PyAny>) -> PyResult<Built> {
+        let (ids, like, shift) = (Ids::of(codes)?, Alike::to(codes)?, &this.get().shift);
+        let (tokens, mask) = for_ids!(ids, codes => {
+            let built = this.py().detach(|| shift.build(&Frames(codes))).or_raise()?;
+            (like.give(built.tokens.0)?, like.give(built.mask.0)?)
+        });
+        Ok(Built { tokens, mask, delay: this.clone().unbind() })
+    }
+
+    /// Takes codes out of a sequence: the exact inverse of `build`. Codes that the sequence does not hold are `missing`, -1
+    /// by default; for a type that holds no -1 it must be given if there are any.
+    ///
+    /// `tokens` are integers `[stream, step]` or `[batch, stream, step]`.
+    #[pyo3(signature = (tokens, missing = None))]
+    fn undo(&self, tokens: &Bound<'_, PyAny>, missing: Option<i64>) -> PyResult<Undone> {
+        let (ids, like, py) = (Ids::of(tokens)?, Alike::to(tokens)?, tokens.py());
+        for_ids!(ids, tokens => {
+            let fill = narrow(missing.unwrap_or(ABSENT));
+            let unfit = || {
+                let found = missing.unwrap_or(ABSENT);
+                PyValueError::new_err(format!("missing is {found}, expected an id that the tokens' type holds"))
+            };
+            if missing.is_some() && fill.is_none() {
+                return Err(unfit());
+            }
+            let undone = py.detach(|| self.shift.undo(&Steps(tokens), fill.unwrap_or_default())).or_raise()?;
+            if fill.is_none() && !undone.mask.0.iter().all(|&known| known) {
+                return Err(unfit());
+            }
+            Ok(Undone { codes: like.give(undone.codes.0)?, mask: like.give(undone.mask.0)? })
+        })
+    }
+
+    /// Takes out of a sequence what has one value or one row of values a token, such as logits.
+    ///
+    /// `values` are float32 with the streams on `stream_axis` and steps on the axis after it: logits
+    /// `[batch, stream, step, card]` with `stream_axis=1` become `[batch, stream, frame, card]`.
+    #[pyo3(signature = (values, stream_axis = 0, fill = f32::NAN))]
+    fn unshift(&self, values: &Bound<'_, PyAny>, stream_axis: usize, fill: f32) -> PyResult<Py<PyAny>> {
+        let (given, like) = (floats(values)?, Alike::to(values)?);
+        let steps = Steps(given.as_array());
+        like.give(values.py().detach(|| self.shift.unshift(&steps, Axis(stream_axis), fill)).or_raise()?.0)
+    }
+
+    /// What a loss may look at, int64 over steps: the codes and each stream's end if there is one; `ignore` elsewhere.
+    #[pyo3(signature = (codes, ignore = -100))]
+    fn labels(&self, codes: &Bound<'_, PyAny>, ignore: i64) -> PyResult<Py<PyAny>> {
+        let (ids, like) = (Ids::of(codes)?, Alike::to(codes)?);
+        for_ids!(ids, view => {
+            like.give(codes.py().detach(|| self.shift.labels(&Frames(view), ignore)).or_raise()?.0)
+        })
+    }
+
+    fn __repr__(&self) -> String {
+        format!("Delay of {}, extent {}, start {}", self.layout.name(), self.extent, self.start)
+    }
+}
+
+impl Delay {
+    pub fn shift_of(layout: &roundelay::Layout, extent: &str, start: &str) -> PyResult<roundelay::Delay> {
+        Ok(roundelay::Delay::new(layout, extent_of(extent)?, start_of(start)?))
+    }
+}
+
+#[pymethods]
+impl Built {
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (self.tokens.clone_ref(py), self.mask.clone_ref(py)).into_pyobject(py)?.into_any().call_method0("__iter__")
+    }
+
+    /// The grid; of a batch its first row.
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let Delay { layout, shift, .. } = self.delay.get();
+        let ids = Ids::of(self.tokens.bind(py))?;
+        let tokens: ArrayD<i64> = for_ids!(ids, tokens => wide(tokens));
+        let (shape, mut tokens) = (tokens.shape().to_vec(), tokens);
+        if shape.len() == 3 {
+            if shape[0] == 0 {
+                return Ok(format!("Built {shape:?}"));
+            }
+            tokens = tokens.index_axis_move(Axis(0), 0);
+        }
+        let tokens = tokens.into_dimensionality::<Ix2>().expect("two axes are left");
+        let codes = shift.undo(&Steps(tokens), ABSENT).or_raise()?.codes.0;
+        Ok(format!("Built {shape:?}\n{}", draw(layout, shift, &codes)?))
+    }
+}
+
+#[pymethods]
+impl Undone {
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (self.codes.clone_ref(py), self.mask.clone_ref(py)).into_pyobject(py)?.into_any().call_method0("__iter__")
+    }
+}
+
+/// J-Moshi's labels of a sequence or of any part of one: int64 of the same shape, `ignore` where a token is not below its
+/// stream's initial id, or is absent.
+#[pyfunction]
+#[pyo3(signature = (tokens, layout, ignore = -100))]
+pub fn jmoshi_labels(tokens: &Bound<'_, PyAny>, layout: &Bound<'_, PyAny>, ignore: i64) -> PyResult<Py<PyAny>> {
+    let (ids, like, layout) = (Ids::of(tokens)?, Alike::to(tokens)?, self::layout(layout)?);
+    for_ids!(ids, view => {
+        let labels = tokens.py().detach(|| roundelay::delay::jmoshi_labels(&layout, &Steps(view), ignore));
+        like.give(labels.or_raise()?.0)
+    })
+}
+
+fn extent_of(name: &str) -> PyResult<Extent> {
+    match name {
+        "extend" => Ok(Extent::Extend),
+        "truncate" => Ok(Extent::Truncate),
+        _ => Err(PyValueError::new_err(format!("extent is {name:?}, expected \"extend\" or \"truncate\""))),
+    }
+}
+
+fn start_of(name: &str) -> PyResult<Start> {
+    match name {
+        "none" => Ok(Start::None),
+        "initial" => Ok(Start::Initial),
+        _ => Err(PyValueError::new_err(format!("start is {name:?}, expected \"none\" or \"initial\""))),
+    }
+}

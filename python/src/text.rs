@@ -1,0 +1,197 @@
+//! Words <-> a row of text.
+
+use std::fs;
+use std::path::PathBuf;
+
+use numpy::{IntoPyArray, PyArray1};
+use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+use roundelay::Seconds;
+use roundelay::text::{PlacedWord, Rule, TextStream};
+
+use crate::array::{Ids, for_ids, wide};
+use crate::error::OrRaise;
+use crate::layout::layout;
+
+/// A SentencePiece model, from a path or from bytes; its ids are those of the C++ library.
+#[pyclass(frozen, module = "roundelay")]
+pub struct Tokenizer(roundelay::text::Tokenizer);
+
+/// A word, its times in seconds, its token ids, and the frame of the first of them; none if the row does not hold it.
+#[pyclass(frozen, get_all, eq, module = "roundelay")]
+#[derive(Clone, PartialEq)]
+pub struct Word {
+    text: String,
+    start: f64,
+    end: f64,
+    speaker: String,
+    tokens: Vec<i32>,
+    frame: Option<usize>,
+}
+
+/// Words with their ids, ready to be placed in rows.
+///
+/// `words` are `(text, (start, end), speaker)`, times in seconds, as moshi-finetune's alignments; ids in place of the text
+/// are taken as they are. An empty list is silence; None, that nobody knows the words, gives absent tokens. `rule` is "moshi", "kyutai" or "jmoshi", or a dictionary with its options.
+#[pyclass(frozen, module = "roundelay")]
+pub struct Words {
+    rule: Rule,
+    /// None if nobody knows them.
+    words: Option<Vec<PlacedWord>>,
+}
+
+/// `tokens` int32 `[frame]`, the words with where they went, and events `(kind, amount, word)` of those that did not go
+/// straight in.
+#[pyclass(frozen, get_all, module = "roundelay")]
+pub struct TextRow {
+    tokens: Py<PyArray1<i32>>,
+    words: Vec<Word>,
+    events: Vec<(String, u64, Option<String>)>,
+}
+
+#[pymethods]
+impl Tokenizer {
+    #[new]
+    fn new(model: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let tokenizer = match model.cast::<PyBytes>() {
+            Ok(bytes) => roundelay::text::Tokenizer::from_bytes(bytes.as_bytes()),
+            Err(_) => {
+                let path: PathBuf = model.extract()?;
+                let cannot = |e| PyOSError::new_err(format!("cannot read {}: {e}", path.display()));
+                let bytes = fs::read(&path).map_err(cannot)?;
+                roundelay::text::Tokenizer::from_bytes(&bytes).map_err(|e| e.in_file(path.display().to_string()))
+            }
+        };
+        tokenizer.map(Tokenizer).or_raise()
+    }
+
+    /// Ids of a text, line by line.
+    fn encode(&self, text: &str) -> PyResult<Vec<i32>> {
+        self.0.encode_lines(text).or_raise()
+    }
+
+    /// The text of ids.
+    fn decode(&self, ids: Vec<i32>) -> PyResult<String> {
+        self.0.decode(&ids).or_raise()
+    }
+
+    /// The piece that an id stands for.
+    fn piece(&self, id: i32) -> Option<&str> {
+        self.0.piece(id)
+    }
+
+    #[getter]
+    fn bos(&self) -> Option<i32> {
+        self.0.bos()
+    }
+
+    #[getter]
+    fn eos(&self) -> Option<i32> {
+        self.0.eos()
+    }
+
+    #[getter]
+    fn unk(&self) -> i32 {
+        self.0.unk()
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+}
+
+#[pymethods]
+impl Word {
+    fn __repr__(&self) -> String {
+        format!("Word {:?} {} to {} s, {}", self.text, self.start, self.end, self.speaker)
+    }
+}
+
+impl Word {
+    fn of(word: &PlacedWord) -> Self {
+        let PlacedWord { word, frame, tokens, .. } = word;
+        let (start, end) = (word.start.to_f64(), word.end.to_f64());
+        let (text, speaker) = (word.text.clone(), word.speaker.clone());
+        Word { text, start, end, speaker, tokens: tokens.clone(), frame: *frame }
+    }
+}
+
+/// `(text or ids, (start, end), speaker)`.
+fn word(given: &Bound<'_, PyAny>) -> PyResult<roundelay::text::Word> {
+    let (said, (start, end), speaker): (Bound<PyAny>, (f64, f64), String) = given.extract()?;
+    let [start, end] = [start, end].map(|time| Seconds::from_f64(time).or_raise());
+    let (text, ids) = match said.cast::<PyString>() {
+        Ok(text) => (text.extract()?, None),
+        Err(_) => (String::new(), Some(said.extract()?)),
+    };
+    Ok(roundelay::text::Word { ids, ..roundelay::text::Word::new(text, start?, end?, speaker) })
+}
+
+/// A rule by its name or as its options.
+pub fn rule(given: &Bound<'_, PyAny>) -> PyResult<Rule> {
+    let text = match given.cast::<PyString>() {
+        Ok(name) => format!(r#"{{"rule": {:?}}}"#, name.extract::<String>()?),
+        Err(_) => crate::layout::json(given)?,
+    };
+    serde_json::from_str(&text).map_err(|e| PyValueError::new_err(format!("rule {text}: {e}")))
+}
+
+#[pymethods]
+impl Words {
+    #[new]
+    #[pyo3(signature = (words, tokenizer, rule = None))]
+    fn new(
+        words: Option<Vec<Bound<'_, PyAny>>>,
+        tokenizer: &Bound<'_, Tokenizer>,
+        rule: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Self> {
+        let rule = rule.map_or(Ok(Rule::default()), self::rule)?;
+        let Some(words) = words else { return Ok(Words { rule, words: None }) };
+        let words = words.iter().map(word).collect::<PyResult<Vec<_>>>()?;
+        let (py, tokenizer) = (tokenizer.py(), &tokenizer.get().0);
+        let words = py.detach(|| rule.tokenize(words, tokenizer)).or_raise()?;
+        Ok(Words { rule, words: Some(words) })
+    }
+
+    /// One token a frame, for the layout's stream of text whose words are the speaker's.
+    #[pyo3(signature = (frames, layout, speaker = "SPEAKER_MAIN"))]
+    fn align(&self, py: Python<'_>, frames: usize, layout: &Bound<'_, PyAny>, speaker: &str) -> PyResult<TextRow> {
+        let layout = self::layout(layout)?;
+        let text = TextStream::of(&layout, speaker).or_raise()?;
+        let row = match &self.words {
+            Some(words) => py.detach(|| self.rule.place(words.clone(), &text, frames)).or_raise()?,
+            None => roundelay::text::TextRow::unknown(frames),
+        };
+        let name = |event: &roundelay::tally::Event| -> PyResult<(String, u64, Option<String>)> {
+            let kind = serde_json::to_value(event.event).expect("a kind has a name");
+            let kind = kind.as_str().ok_or_else(|| PyTypeError::new_err("an event without a name"))?;
+            Ok((kind.to_owned(), event.amount, event.word.clone()))
+        };
+        let events = row.events().iter().map(name).collect::<PyResult<_>>()?;
+        let words = row.words.iter().map(Word::of).collect();
+        Ok(TextRow { tokens: row.tokens.into_pyarray(py).unbind(), words, events })
+    }
+
+    fn __len__(&self) -> usize {
+        self.words.as_ref().map_or(0, Vec::len)
+    }
+}
+
+/// The words of a row `[frame]`, from the row alone: the best that can be done for generated text.
+#[pyfunction]
+#[pyo3(signature = (row, layout, tokenizer, speaker = "SPEAKER_MAIN"))]
+pub fn words_from_row(
+    row: &Bound<'_, PyAny>,
+    layout: &Bound<'_, PyAny>,
+    tokenizer: &Bound<'_, Tokenizer>,
+    speaker: &str,
+) -> PyResult<Vec<Word>> {
+    let (ids, layout) = (Ids::of(row)?, self::layout(layout)?);
+    let row = for_ids!(ids, row => wide(row));
+    let unfit = |_| PyValueError::new_err("the row has an id of more than 32 bits");
+    let row = row.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>().map_err(unfit)?;
+    let text = TextStream::of(&layout, speaker).or_raise()?;
+    let words = roundelay::text::words_from_row(&row, &text, &tokenizer.get().0).or_raise()?;
+    Ok(words.into_iter().map(|word| Word::of(&PlacedWord::new(word, Vec::new()))).collect())
+}

@@ -1,0 +1,91 @@
+"""Dataset folders and their batches."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import BPE, FIXTURES
+from numpy.testing import assert_array_equal
+
+import roundelay
+from roundelay import Dataset, Delay, Loader, Policy
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "dataset"
+    info = roundelay.prep(FIXTURES / "recordings" / "data.jsonl", folder, "moshi-7b", BPE, window=5.0)
+    assert info == json.loads((folder / "dataset.json").read_text())
+    return folder
+
+
+def test_segments_are_read(folder):
+    dataset = Dataset(folder)
+    assert len(dataset) == len(dataset.ids) == dataset.info["counts"]["segments"]
+    for number, name in enumerate(dataset.ids):
+        segment = dataset[number]
+        assert segment["id"] == name and segment["codes"].shape[0] == len(dataset.layout)
+        assert_array_equal(dataset[name]["codes"], segment["codes"])
+    assert dataset[-1]["id"] == dataset.ids[-1]
+    with pytest.raises(IndexError):
+        dataset[len(dataset)]
+    with pytest.raises(ValueError, match="no-such"):
+        dataset["no-such"]
+    assert repr(dataset).endswith(f"{len(dataset)} segments, layout moshi-7b")
+
+
+def test_a_batch_is_what_build_and_weigh_make_of_its_segments(folder):
+    dataset, delay, policy = Dataset(folder), Delay("moshi-7b", "extend", "initial"), Policy("moshi", normalize="none")
+    loader = Loader([folder], delay, policy, batch=3, split=None)
+    seen = []
+    for batch in loader.batches(epochs=1):
+        for row, ids in enumerate(batch["rows"]):
+            if not ids:
+                assert (batch["input"][row] == -1).all() and not batch["weights"][row].any()
+                continue
+            training = policy.training(dataset[ids[0]]["codes"], delay)
+            steps = training.input.shape[-1]
+            for name in ("input", "target", "weights"):
+                assert_array_equal(batch[name][row][:, :steps], getattr(training, name))
+            assert (batch["input"][row][:, steps:] == -1).all() and not batch["weights"][row][:, steps:].any()
+            seen += ids
+    assert sorted(seen) == sorted(dataset.ids)
+
+
+def test_batches_go_on_from_any_position(folder):
+    loader = Loader(folder, batch=2, split=None, seed=5, crop={"random": {"frames": 20}})
+    steps = loader.steps(0)
+    whole = [batch["target"] for batch in loader.batches(epochs=2)]
+    batches = loader.batches(epochs=2)
+    for _ in range(steps // 2 + 1):
+        next(batches)
+    position = json.loads(json.dumps(batches.position()))
+    rest = [batch["target"] for batch in loader.batches(*loader.seek(position), epochs=2)]
+    assert len(whole) == loader.steps(0) + loader.steps(1)
+    for ours, theirs in zip(rest, whole[steps // 2 + 1 :], strict=False):
+        assert_array_equal(ours, theirs)
+    assert_array_equal(loader.batch(0, 1)["target"], whole[1])
+    with pytest.raises(ValueError, match="options"):
+        Loader(folder, batch=2, split=None, seed=6).seek(position)
+
+
+def test_ranks_share_a_batch(folder):
+    one = Loader(folder, batch=4, split=None).batch(0, 0)
+    ranks = [Loader(folder, batch=2, world=2, rank=rank, split=None).batch(0, 0) for rank in (0, 1)]
+    rows = [(ids, target) for rank in ranks for ids, target in zip(rank["rows"], rank["target"], strict=True)]
+    together = sorted(rows, key=lambda row: row[0])
+    assert [ids for ids, _ in together] == sorted(one["rows"])
+    targets = dict(zip(map(tuple, one["rows"]), one["target"], strict=True))
+    for ids, target in together:
+        assert_array_equal(target, targets[tuple(ids)])
+
+
+def test_what_is_wrong_is_named(folder, tmp_path):
+    with pytest.raises(ValueError, match="unknown field `bach`"):
+        Loader(folder, bach=3)
+    with pytest.raises(ValueError, match="rank"):
+        Loader(folder, rank=1)
+    with pytest.raises(OSError):
+        Dataset(tmp_path / "none")
+    with pytest.raises(ValueError, match="codec"):
+        roundelay.prep(FIXTURES / "recordings" / "data.jsonl", tmp_path / "out", codec="mp3")
