@@ -50,7 +50,7 @@ impl Delay {
     #[new]
     #[pyo3(signature = (layout, extent = "extend", start = "none", *, bos = false, eos = false))]
     fn new(layout: &Bound<'_, PyAny>, extent: &str, start: &str, bos: bool, eos: bool) -> PyResult<Self> {
-        let layout = self::layout(layout)?;
+        let layout = self::layout(layout)?.into_owned();
         let shift = Delay::shift_of(&layout, extent, start)?;
         let shift = shift.bracketed(&layout, Bracket { bos, eos }).or_raise()?;
         Ok(Delay { layout, shift, extent: extent.to_owned(), start: start.to_owned() })

@@ -1,5 +1,6 @@
 //! Layouts and their streams.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::PathBuf;
 
@@ -39,10 +40,10 @@ pub struct Stream {
 }
 
 /// A layout, or the name of a preset.
-pub fn layout(given: &Bound<'_, PyAny>) -> PyResult<roundelay::Layout> {
+pub fn layout<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, roundelay::Layout>> {
     match given.cast::<Layout>() {
-        Ok(layout) => Ok(layout.get().0.clone()),
-        Err(_) => roundelay::Layout::preset(&given.extract::<String>()?).or_raise(),
+        Ok(layout) => Ok(Cow::Borrowed(&layout.get().0)),
+        Err(_) => roundelay::Layout::preset(&given.extract::<String>()?).map(Cow::Owned).or_raise(),
     }
 }
 

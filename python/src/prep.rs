@@ -1,5 +1,6 @@
 //! Recordings, words and codes -> a dataset folder.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use pyo3::exceptions::PyValueError;
@@ -42,7 +43,8 @@ pub fn prep<'py>(
     shard: Option<(usize, usize)>,
     jobs: usize,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let layout = layout.map_or_else(|| roundelay::Layout::preset("moshi-7b").or_raise(), self::layout)?;
+    let layout =
+        layout.map_or_else(|| roundelay::Layout::preset("moshi-7b").map(Cow::Owned).or_raise(), self::layout)?;
     let codes = match codec {
         "builtin" => CodeSource::Codec(Box::new(Builtin::new())),
         "codes" => CodeSource::Files { suffix: codes_suffix },
@@ -58,7 +60,7 @@ pub fn prep<'py>(
         valid: valid.map(|share| ValidShare { share, seed }),
         shard: shard.map(|(index, count)| Shard::new(index, count).or_raise()).transpose()?,
         jobs,
-        ..PrepOptions::new(layout, tokenizer, codes)
+        ..PrepOptions::new(layout.into_owned(), tokenizer, codes)
     };
     let info = py.detach(|| roundelay::io::prep(&manifest, &folder, &options, &mut |_| ())).or_raise()?;
     object(py, &info)

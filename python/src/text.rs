@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use numpy::{IntoPyArray, PyArray1};
-use pyo3::exceptions::{PyOSError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use roundelay::Seconds;
-use roundelay::text::{PlacedWord, Rule, TextStream};
+use roundelay::text::{Note, PlacedWord, Rule, TextStream};
 
 use crate::array::{Ids, for_ids, wide};
 use crate::error::OrRaise;
@@ -37,17 +38,22 @@ pub struct Word {
 #[pyclass(frozen, module = "roundelay")]
 pub struct Words {
     rule: Rule,
-    /// None if nobody knows them.
+    /// In order of start; none if nobody knows them.
     words: Option<Vec<PlacedWord>>,
+    /// The same once more, which the default rule takes and gives back with nothing but their frames changed.
+    spare: Mutex<Vec<PlacedWord>>,
 }
 
 /// `tokens` int32 `[frame]`, the words with where they went, and events `(kind, amount, word)` of those that did not go
 /// straight in.
-#[pyclass(frozen, get_all, module = "roundelay")]
+#[pyclass(frozen, module = "roundelay")]
 pub struct TextRow {
+    #[pyo3(get)]
     tokens: Py<PyArray1<i32>>,
-    words: Vec<Word>,
-    events: Vec<(String, u64, Option<String>)>,
+    words: Py<Words>,
+    /// Of the words' first tokens.
+    frames: Vec<Option<usize>>,
+    notes: Vec<Note>,
 }
 
 #[pymethods]
@@ -147,34 +153,68 @@ impl Words {
         rule: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let rule = rule.map_or(Ok(Rule::default()), self::rule)?;
-        let Some(words) = words else { return Ok(Words { rule, words: None }) };
+        let Some(words) = words else { return Ok(Words { rule, words: None, spare: Mutex::default() }) };
         let words = words.iter().map(word).collect::<PyResult<Vec<_>>>()?;
         let (py, tokenizer) = (tokenizer.py(), &tokenizer.get().0);
-        let words = py.detach(|| rule.tokenize(words, tokenizer)).or_raise()?;
-        Ok(Words { rule, words: Some(words) })
+        let mut words = py.detach(|| rule.tokenize(words, tokenizer)).or_raise()?;
+        words.sort_by_key(|word| word.word.start);
+        Ok(Words { rule, words: Some(words), spare: Mutex::default() })
     }
 
     /// One token a frame, for the layout's stream of text whose words are the speaker's.
     #[pyo3(signature = (frames, layout, speaker = "SPEAKER_MAIN"))]
-    fn align(&self, py: Python<'_>, frames: usize, layout: &Bound<'_, PyAny>, speaker: &str) -> PyResult<TextRow> {
-        let layout = self::layout(layout)?;
+    fn align(this: &Bound<'_, Self>, frames: usize, layout: &Bound<'_, PyAny>, speaker: &str) -> PyResult<TextRow> {
+        let (py, words, layout) = (this.py(), this.get(), self::layout(layout)?);
         let text = TextStream::of(&layout, speaker).or_raise()?;
-        let row = match &self.words {
-            Some(words) => py.detach(|| self.rule.place(words.clone(), &text, frames)).or_raise()?,
-            None => roundelay::text::TextRow::unknown(frames),
-        };
-        let name = |event: &roundelay::tally::Event| -> PyResult<(String, u64, Option<String>)> {
-            let kind = serde_json::to_value(event.event).expect("a kind has a name");
-            let kind = kind.as_str().ok_or_else(|| PyTypeError::new_err("an event without a name"))?;
-            Ok((kind.to_owned(), event.amount, event.word.clone()))
-        };
-        let events = row.events().iter().map(name).collect::<PyResult<_>>()?;
-        let words = row.words.iter().map(Word::of).collect();
-        Ok(TextRow { tokens: row.tokens.into_pyarray(py).unbind(), words, events })
+        let mut row = py.detach(|| words.place(&text, frames)).or_raise()?;
+        let frames = row.words.iter().map(|word| word.frame).collect();
+        words.keep(std::mem::take(&mut row.words));
+        Ok(TextRow {
+            tokens: row.tokens.into_pyarray(py).unbind(),
+            words: this.clone().unbind(),
+            frames,
+            notes: row.notes,
+        })
     }
 
     fn __len__(&self) -> usize {
         self.words.as_ref().map_or(0, Vec::len)
+    }
+}
+
+impl Words {
+    fn place(&self, text: &TextStream, frames: usize) -> roundelay::Result<roundelay::text::TextRow> {
+        let Some(words) = &self.words else { return Ok(roundelay::text::TextRow::unknown(frames)) };
+        let spare = std::mem::take(&mut *self.spare.lock().expect("nobody panics in there"));
+        // An error keeps what it was given, and another thread may have it.
+        let words = if spare.len() == words.len() { spare } else { words.clone() };
+        self.rule.place(words, text, frames)
+    }
+
+    fn keep(&self, words: Vec<PlacedWord>) {
+        if self.rule == Rule::Moshi {
+            *self.spare.lock().expect("nobody panics in there") = words;
+        }
+    }
+}
+
+#[pymethods]
+impl TextRow {
+    #[getter]
+    fn words(&self) -> Vec<Word> {
+        let placed = self.words.get().words.iter().flatten().zip(&self.frames);
+        placed.map(|(word, &frame)| Word { frame, ..Word::of(word) }).collect()
+    }
+
+    #[getter]
+    fn events(&self) -> Vec<(String, u64, Option<String>)> {
+        let words = self.words.get().words.as_deref().unwrap_or_default();
+        let event = |note: &Note| {
+            let kind = serde_json::to_value(note.event).expect("a kind has a name");
+            let kind = kind.as_str().expect("the name is text").to_owned();
+            (kind, note.amount, words.get(note.word).map(|word| word.word.text.clone()))
+        };
+        self.notes.iter().map(event).collect()
     }
 }
 

@@ -5,6 +5,7 @@ import pickle
 import re
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_array_equal
 
 import roundelay
-from roundelay import Delay, Layout
+from roundelay import Delay, Layout, Words
 
 DTYPES = ["int64", "int32", "int16", "uint32", "uint16"]
 
@@ -94,6 +95,27 @@ def test_layouts_are_read_drawn_compared_and_pickled():
     ]
     tokens = roundelay.build(np.arange(6).reshape(3, 2) + 10, "delay-1")
     assert repr(tokens).splitlines()[:3] == ["Built [3, 3]", "step   0     1     2", "text   w10   w11   p3"]
+
+
+def test_words_are_placed_any_number_of_times(bpe):
+    spoken = [("later", (1.2, 1.5), "A"), ("one", (0.3, 0.6), "A"), ("other", (0.4, 0.5), "B"), ("two", (0.35, 0.7), "A")]
+    small = conftest.layout([conftest.stream("text", "text", 100)])
+
+    def told(words, frames):
+        row = words.align(frames, "delay-1", "A")
+        return row.tokens.tolist(), row.words, row.events
+
+    for rule in ("moshi", "kyutai", "jmoshi"):
+        words = Words(spoken, bpe, rule)
+        for frames in (20, 5, 20):
+            assert told(words, frames) == told(Words(spoken, bpe, rule), frames)
+            with pytest.raises(ValueError, match="a token of the word \"one\" at 0.3"):
+                words.align(frames, small, "A")
+    row = Words(spoken, bpe).align(20, "delay-1", "A")
+    assert [(word.text, word.frame) for word in row.words][:1] == [("one", 3)]
+    assert ("other_speaker", 0, "other") in row.events
+    assert Words(None, bpe).align(3, "delay-1").tokens.tolist() == [-1, -1, -1]
+    assert Words([], bpe).align(3, "delay-1").tokens.tolist() == [3, 3, 3]
 
 
 def test_what_does_not_fit_is_named():
