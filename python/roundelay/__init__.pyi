@@ -20,6 +20,8 @@ from ._roundelay import (
     Words as Words,
     __version__ as __version__,
     jmoshi_labels as jmoshi_labels,
+    kyutai_window as kyutai_window,
+    kyutai_windows as kyutai_windows,
     prep as prep,
     reason_names as reason_names,
     words_from_row as words_from_row,

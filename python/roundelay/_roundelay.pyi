@@ -161,6 +161,23 @@ class Words:
     def __len__(self) -> int: ...
 
 def jmoshi_labels(tokens: Array, layout: Layout | str, ignore: int = -100) -> Array: ...
+def kyutai_windows(recording: float, duration: float) -> list[float]: ...
+def kyutai_window(
+    codes: Any,
+    words: Sequence[tuple[str | Sequence[int], tuple[float, float], str]] | None,
+    start: float,
+    duration: float,
+    layout: Layout | str,
+    tokenizer: Tokenizer,
+    speaker: str = "SPEAKER_MAIN",
+    *,
+    in_word_padding: int | None = None,
+    keep_main_only: bool = ...,
+    turn_markers: dict[str, int] | None = None,
+    keep_and_shift: bool = ...,
+    audio_delay: float = ...,
+    frames_as_seconds: bool = True,
+) -> NDArray[np.int32]: ...
 def reason_names() -> dict[int, str]: ...
 def words_from_row(
     row: Any, layout: Layout | str, tokenizer: Tokenizer, speaker: str = "SPEAKER_MAIN"

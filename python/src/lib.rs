@@ -9,6 +9,7 @@ mod array;
 mod data;
 mod delay;
 mod error;
+mod kyutai;
 mod layout;
 mod prep;
 mod text;
@@ -20,6 +21,8 @@ mod _roundelay {
     use super::data::{Batches, Dataset, Loader};
     #[pymodule_export]
     use super::delay::{Built, Delay, Undone, jmoshi_labels};
+    #[pymodule_export]
+    use super::kyutai::{kyutai_window, kyutai_windows};
     #[pymodule_export]
     use super::layout::{Layout, Stream};
     #[pymodule_export]

@@ -17,7 +17,7 @@ use crate::layout::layout;
 
 /// A SentencePiece model, from a path or from bytes; its ids are those of the C++ library.
 #[pyclass(frozen, module = "roundelay")]
-pub struct Tokenizer(roundelay::text::Tokenizer);
+pub struct Tokenizer(pub roundelay::text::Tokenizer);
 
 /// A word, its times in seconds, its token ids, and the frame of the first of them; none if the row does not hold it.
 #[pyclass(frozen, get_all, eq, module = "roundelay")]
@@ -124,7 +124,7 @@ impl Word {
 }
 
 /// `(text or ids, (start, end), speaker)`.
-fn word(given: &Bound<'_, PyAny>) -> PyResult<roundelay::text::Word> {
+pub fn word(given: &Bound<'_, PyAny>) -> PyResult<roundelay::text::Word> {
     let (said, (start, end), speaker): (Bound<PyAny>, (f64, f64), String) = given.extract()?;
     let [start, end] = [start, end].map(|time| Seconds::from_f64(time).or_raise());
     let (text, ids) = match said.cast::<PyString>() {

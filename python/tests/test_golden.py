@@ -1,10 +1,11 @@
 """Results against what the peers' own code gave for the same inputs (`fixtures/README.md` says how it was recorded)."""
 
+import json
 import math
 
 import numpy as np
 import pytest
-from conftest import BPE, UNIGRAM, kind_of, layout, recorded, stream
+from conftest import BPE, FIXTURES, UNIGRAM, kind_of, layout, recorded, stream
 from numpy.testing import assert_array_equal
 
 import roundelay
@@ -120,13 +121,18 @@ def test_moshi_tokenize(family, model):
     assert len(cases) == 75
 
 
+def rule_options(options, tokenizer):
+    rule = {name: options[name] for name in ("in_word_padding", "keep_main_only", "keep_and_shift", "audio_delay")}
+    markers = {"bos": tokenizer.bos, "eos": tokenizer.eos} if options["use_bos_eos"] else None
+    return rule | {"turn_markers": markers}
+
+
 def test_moshi_interleave(bpe):
     cases, _ = recorded("moshi/interleave")
     for case in cases:
         params, expect = case["params"], case["expect"]
         options = params["options"]
-        rule = {name: options[name] for name in ("in_word_padding", "keep_main_only", "keep_and_shift", "audio_delay")}
-        rule |= {"rule": "kyutai", "turn_markers": {"bos": bpe.bos, "eos": bpe.eos} if options["use_bos_eos"] else None}
+        rule = {"rule": "kyutai", **rule_options(options, bpe)}
         words = params.get("alignments")
         if params.get("tokenized") is not None:
             # Short words were left out before this step: a duration too small for any frame to tell keeps them in.
@@ -142,6 +148,64 @@ def test_moshi_interleave(bpe):
         if expect.get("tokenized_sorted") is not None:
             assert [(word.tokens, word.start) for word in row.words] == [(ids, start) for ids, (start, _), _ in expect["tokenized_sorted"]]
     assert len(cases) == 83
+
+
+def window_layout(params, channels, codebooks, delays=None):
+    """Text, then the codebooks of each channel."""
+    options, delays = params["options"], delays or [0] * (1 + channels * codebooks)
+    card = params.get("text_card") or 32_000
+    rows = [stream("text", "text", card, delays[0], pad=options["text_padding"]) | {"end_pad": options["end_of_text_padding"]}]
+    for k in range(channels * codebooks):
+        speaker, level = ["main", "other"][k // codebooks], k % codebooks
+        rows.append(stream(f"{speaker}.{level}", kind_of(level), 2048, delays[k + 1], level=level, speaker=speaker, trained=k < codebooks))
+    return layout(rows, params["frame_rate"])
+
+
+def window(codes, file, params, start, grid, tokenizer):
+    words = [(text, tuple(times), who) for text, times, who in file["alignments"]]
+    label, rule = params["options"]["main_speaker_label"], rule_options(params["options"], tokenizer)
+    return roundelay.kyutai_window(codes, words, start, params["duration_sec"], grid, tokenizer, label, **rule)
+
+
+def test_moshi_windows(bpe):
+    cases, tensors = recorded("moshi/window")
+    files = json.loads((FIXTURES / "reference/moshi/window.json").read_text())["files"]
+    run = {"window": 0, "chunking": 0}
+    for case in cases:
+        params, name = case["params"], case["name"]
+        if case["kind"] == "window":
+            grid = window_layout(params, params["channels"], params["num_codebooks"])
+            rows = window(tensors[f"{name}/mimi_codes"], files[params["file"]], params, params["start_sec"], grid, bpe)
+            assert_array_equal(rows[None], tensors[f"{name}/codes"])
+        elif case["kind"] == "chunking":
+            own = params["rows"][params["rank"] :: params["world_size"]]
+            starts = [[row["path"], start] for row in own for start in roundelay.kyutai_windows(row["duration"], params["duration_sec"])]
+            assert starts == [chunk[:2] for chunk in case["expect"]["chunks"]]
+        else:
+            continue
+        run[case["kind"]] += 1
+    assert run == {"window": 17, "chunking": 3}
+
+
+def test_moshi_pipeline(bpe):
+    cases, tensors = recorded("moshi/pipeline")
+    files = json.loads((FIXTURES / "reference/moshi/pipeline.json").read_text())["files"]
+    windows = 0
+    for case in cases:
+        params, ours = case["params"], lambda name: tensors[f"{case['name']}/{name}"]
+        grid = window_layout(params, 2, params["dep_q"], params["delays"])
+        batch = [window(ours(f"mimi_codes{i}"), files[name], params, start, grid, bpe) for i, (name, start, *_) in enumerate(params["windows"])]
+        codes, windows = np.stack(batch), windows + len(batch)
+        assert_array_equal(codes, ours("codes"))
+        sequence = Delay(grid, "truncate", "initial").build(codes).tokens
+        assert_array_equal(sequence[..., :-1], ours("model_input"))
+        assert_array_equal(sequence[..., 1:], ours("target"))
+        changes = {"text_pad": params["text_padding_weight"], "semantic": params["first_codebook_weight_multiplier"]}
+        weights = Policy("kyutai", acoustic=1.0, normalize="none", **changes).weigh(codes, Delay(grid, "truncate")).frames
+        assert_array_equal(weights[:, :1], ours("text_weights"))
+        assert_array_equal(weights[:, 1 : 1 + params["dep_q"]], ours("audio_weights"))
+        assert not weights[:, 1 + params["dep_q"] :].any()
+    assert (len(cases), windows) == (3, 4)
 
 
 def test_jmoshi_text(bpe):

@@ -1,0 +1,67 @@
+//! moshi-finetune's training windows.
+
+use ndarray::{Array3, Ix3};
+use numpy::{IntoPyArray, PyArray2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use roundelay::Frames;
+use roundelay::pipeline::KyutaiWindow;
+use roundelay::text::{KyutaiRule, Rule};
+use serde_json::Value;
+
+use crate::array::{Ids, for_ids, wide};
+use crate::data::parsed;
+use crate::error::OrRaise;
+use crate::layout::{layout, options};
+use crate::text::{Tokenizer, word};
+
+/// Where the windows of a recording begin, in seconds, in moshi-finetune's arithmetic.
+#[pyfunction]
+pub fn kyutai_windows(recording: f64, duration: f64) -> PyResult<Vec<f64>> {
+    Ok(KyutaiWindow::over(recording, duration).or_raise()?.map(|window| window.start).collect())
+}
+
+/// One training window as moshi-finetune's interleaver makes it: int32 `[stream, frame]`, absent (-1) behind the sound.
+///
+/// `codes` are `[channel, codebook, frame]` of the window's sound, `words` those of the whole recording in order of start,
+/// as `(text, (start, end), speaker)`, or None. `options` are those of the rule "kyutai"; `frames_as_seconds` is true, as
+/// there.
+#[pyfunction]
+#[pyo3(signature = (codes, words, start, duration, layout, tokenizer, speaker = "SPEAKER_MAIN", **options))]
+#[allow(clippy::too_many_arguments, reason = "Python's are named")]
+pub fn kyutai_window<'py>(
+    codes: &Bound<'py, PyAny>,
+    words: Option<Vec<Bound<'py, PyAny>>>,
+    start: f64,
+    duration: f64,
+    layout: &Bound<'py, PyAny>,
+    tokenizer: &Bound<'py, Tokenizer>,
+    speaker: &str,
+    options: Option<&Bound<'py, PyDict>>,
+) -> PyResult<Bound<'py, PyArray2<i32>>> {
+    let (py, tokenizer, layout) = (codes.py(), &tokenizer.get().0, self::layout(layout)?);
+    let mut fields = self::options(options)?;
+    fields.entry("frames_as_seconds").or_insert(true.into());
+    let rule: KyutaiRule = parsed("options of the rule", Value::Object(fields))?;
+    let words = words.map(|words| words.iter().map(word).collect::<PyResult<Vec<_>>>()).transpose()?;
+    let codes = narrow(codes)?;
+    let rows = py.detach(|| {
+        let window = KyutaiWindow { start, duration };
+        let inside = words.map(|words| Rule::Kyutai(rule).tokenize(window.words(&words)?, tokenizer)).transpose()?;
+        window.rows(&layout, rule, speaker, &codes, inside)
+    });
+    Ok(rows.or_raise()?.0.0.into_pyarray(py))
+}
+
+fn narrow(codes: &Bound<'_, PyAny>) -> PyResult<Frames<Array3<i32>>> {
+    let ids = Ids::of(codes)?;
+    let codes = for_ids!(ids, codes => wide(codes));
+    let axes = codes.ndim();
+    let codes = codes.into_dimensionality::<Ix3>();
+    let codes = codes.map_err(|_| PyValueError::new_err(format!("the codes have {axes} axes, expected 3")))?;
+    match codes.iter().all(|&id| i32::try_from(id).is_ok()) {
+        true => Ok(Frames(codes.mapv(|id| id as i32))),
+        false => Err(PyValueError::new_err("a code has more than 32 bits")),
+    }
+}
