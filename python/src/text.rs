@@ -125,7 +125,17 @@ impl Word {
 
 /// `(text or ids, (start, end), speaker)`.
 pub fn word(given: &Bound<'_, PyAny>) -> PyResult<roundelay::text::Word> {
-    let (said, (start, end), speaker): (Bound<PyAny>, (f64, f64), String) = given.extract()?;
+    // Tuples, or lists as JSON has them.
+    let parts = || -> PyResult<_> {
+        let [said, times, speaker]: [Bound<PyAny>; 3] = given.extract()?;
+        let [start, end]: [f64; 2] = times.extract()?;
+        Ok((said, start, end, speaker.extract::<String>()?))
+    };
+    let (said, start, end, speaker) = parts().map_err(|_| {
+        PyValueError::new_err(format!(
+            "a word is {given}, expected (text or ids, (start, end), speaker), times in seconds"
+        ))
+    })?;
     let [start, end] = [start, end].map(|time| Seconds::from_f64(time).or_raise());
     let (text, ids) = match said.cast::<PyString>() {
         Ok(text) => (text.extract()?, None),

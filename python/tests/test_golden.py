@@ -162,9 +162,8 @@ def window_layout(params, channels, codebooks, delays=None):
 
 
 def window(codes, file, params, start, grid, tokenizer):
-    words = [(text, tuple(times), who) for text, times, who in file["alignments"]]
     label, rule = params["options"]["main_speaker_label"], rule_options(params["options"], tokenizer)
-    return roundelay.kyutai_window(codes, words, start, params["duration_sec"], grid, tokenizer, label, **rule)
+    return roundelay.kyutai_window(codes, file["alignments"], start, params["duration_sec"], grid, tokenizer, label, **rule)
 
 
 def test_moshi_windows(bpe):

@@ -115,6 +115,10 @@ def test_words_are_placed_any_number_of_times(bpe):
     assert [(word.text, word.frame) for word in row.words][:1] == [("one", 3)]
     assert ("other_speaker", 0, "other") in row.events
     assert Words(None, bpe).align(3, "delay-1").tokens.tolist() == [-1, -1, -1]
+    as_json = [[text, list(times), speaker] for text, times, speaker in spoken]
+    assert told(Words(as_json, bpe), 20) == told(Words(spoken, bpe), 20)
+    with pytest.raises(ValueError, match="a word is \\('a', \\(0, 1\\)\\), expected"):
+        Words([("a", (0, 1))], bpe)
     assert Words([], bpe).align(3, "delay-1").tokens.tolist() == [3, 3, 3]
 
 
