@@ -7,6 +7,7 @@ from ._roundelay import (
     Built as Built,
     Dataset as Dataset,
     Delay as Delay,
+    KyutaiLine as KyutaiLine,
     Layout as Layout,
     Loader as Loader,
     Policy as Policy,

@@ -11,6 +11,7 @@ mod delay;
 mod error;
 mod kyutai;
 mod layout;
+mod line;
 mod prep;
 mod text;
 mod weights;
@@ -25,6 +26,8 @@ mod _roundelay {
     use super::kyutai::{kyutai_window, kyutai_windows};
     #[pymodule_export]
     use super::layout::{Layout, Stream};
+    #[pymodule_export]
+    use super::line::KyutaiLine;
     #[pymodule_export]
     use super::prep::prep;
     #[pymodule_export]

@@ -9,7 +9,7 @@ from conftest import BPE, FIXTURES, UNIGRAM, kind_of, layout, recorded, stream
 from numpy.testing import assert_array_equal
 
 import roundelay
-from roundelay import Delay, Policy, Tokenizer, Words
+from roundelay import Delay, KyutaiLine, Policy, Tokenizer, Words
 
 
 def test_moshi_delay():
@@ -205,6 +205,44 @@ def test_moshi_pipeline(bpe):
         assert_array_equal(weights[:, 1 : 1 + params["dep_q"]], ours("audio_weights"))
         assert not weights[:, 1 + params["dep_q"] :].any()
     assert (len(cases), windows) == (3, 4)
+
+
+def test_moshi_stream():
+    cases, tensors = recorded("moshi/stream")
+    checked = {"input": 0, "frames": 0, "none": 0, "depth": 0}
+    for case in cases:
+        params, name = case["params"], case["name"]
+        ours = lambda tensor: tensors.get(f"{name}/{tensor}")
+        cards = [params["text_card"]] + [params["card"]] * (len(params["delays"]) - 1)
+        rows = [stream(f"s{k}", "text" if k == 0 else kind_of(k - 1), cards[k], delay, level=k - 1) for k, delay in enumerate(params["delays"])]
+        line = KyutaiLine(layout(rows), params["B"], dep_q=params["dep_q"], out_of_sync=params["support_out_of_sync"])
+        assert line.user_streams == params["user_streams_needed"]
+        user, audio, depth = (ours(tensor) for tensor in ("user", "audio", "dep_input"))
+        none = np.zeros((params["B"], 0), "int64")
+        for s in range(params["steps"]):
+            if ours("exec_mask") is not None:
+                line.set_active((ours("exec_mask")[s] != 0).tolist())
+            if ours("reset_before") is not None:
+                for row in np.flatnonzero(ours("reset_before")[s]):
+                    line.reset(row)
+            read = line.input(none if user is None else user[s].reshape(params["B"], -1))
+            assert_array_equal(read, ours("input")[s].reshape(read.shape))
+            checked["input"] += 1
+            if depth is not None and depth[s].size and (depth[s] != -99).any():
+                sampled = ours("audio_sampled")[s].reshape(params["B"], -1)
+                found = line.depth_input(ours("text")[s].ravel(), sampled)
+                assert_array_equal(found, depth[s].reshape(found.shape))
+                checked["depth"] += 1
+            frame = line.output(ours("text")[s].ravel(), none if audio is None else audio[s].reshape(params["B"], -1))
+            assert (frame is None) == bool(ours("out_none")[s])
+            if frame is None:
+                checked["none"] += 1
+            else:
+                assert_array_equal(frame, ours("out")[s].reshape(frame.shape))
+                checked["frames"] += 1
+            assert line.offsets == ours("offsets")[s].ravel().tolist()
+    assert len(cases) == 13
+    assert checked == {"input": 294, "frames": 273, "none": 21, "depth": 270}
 
 
 def test_jmoshi_text(bpe):
