@@ -34,7 +34,8 @@ pub struct Word {
 /// Words with their ids, ready to be placed in rows.
 ///
 /// `words` are `(text, (start, end), speaker)`, times in seconds, as moshi-finetune's alignments; ids in place of the text
-/// are taken as they are. An empty list is silence; None, that nobody knows the words, gives absent tokens. `rule` is "moshi", "kyutai" or "jmoshi", or a dictionary with its options.
+/// are taken as they are. An empty list is silence; None, that nobody knows the words, gives absent tokens. `rule` is
+/// "moshi", "kyutai" or "jmoshi", or a dictionary with its options.
 #[pyclass(frozen, module = "roundelay")]
 pub struct Words {
     rule: Rule,

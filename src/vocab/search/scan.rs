@@ -242,8 +242,8 @@ mod tests {
 
     #[test]
     fn whom_a_sample_misleads_is_searched_for_again() {
-        // High where the sample looks: of each piece the first 22.
-        let values: Vec<f32> = (0..30_000).map(|row| if row % 4096 < 22 { 9.0 } else { row as f32 / 1e5 }).collect();
+        // High where the sample looks: of each piece the first 11.
+        let values: Vec<f32> = (0..30_000).map(|row| if row % 4096 < 11 { 9.0 } else { row as f32 / 1e5 }).collect();
         let vectors = Vectors::new(Values::F32(&values), 1).unwrap();
         let queries = [1.0, -1.0, 1.0].map(|query| Query::new(0, &[query], &vectors).unwrap());
         let scan = Scan { vectors: &vectors, ids: None, queries: &queries, k: 12_000, threads: 2 };
