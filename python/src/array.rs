@@ -52,6 +52,15 @@ impl<'py> Ids<'py> {
     }
 }
 
+/// Ids of any type as the library keeps them.
+pub fn stored(source: &Bound<'_, PyAny>) -> PyResult<ArrayD<i32>> {
+    let ids = for_ids!(Ids::of(source)?, ids => wide(ids));
+    match ids.iter().find(|&&id| i32::try_from(id).is_err()) {
+        None => Ok(ids.mapv(|id| id as i32)),
+        Some(id) => Err(PyValueError::new_err(format!("an id is {id}, expected one of 32 bits"))),
+    }
+}
+
 /// Ids of any type as the widest.
 pub fn wide<A: Token>(ids: ArrayViewD<A>) -> ArrayD<i64> {
     ids.mapv(Into::into)

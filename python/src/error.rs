@@ -1,5 +1,8 @@
 //! Errors as Python's exceptions, with their own messages.
 
+use std::io;
+use std::path::Path;
+
 use pyo3::PyErr;
 use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyValueError};
 use roundelay::{Error, ErrorKind};
@@ -24,4 +27,9 @@ fn exception(error: Error) -> PyErr {
         ErrorKind::Unsupported { .. } => PyNotImplementedError::new_err(message),
         _ => PyValueError::new_err(message),
     }
+}
+
+/// What a file holds.
+pub fn read<'a, T>(path: &'a Path, how: impl FnOnce(&'a Path) -> io::Result<T>) -> Result<T, PyErr> {
+    how(path).map_err(|e| PyOSError::new_err(format!("cannot read {}: {e}", path.display())))
 }

@@ -1,6 +1,6 @@
 //! moshi-finetune's training windows.
 
-use ndarray::{Array3, Ix3};
+use ndarray::Ix3;
 use numpy::{IntoPyArray, PyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -10,7 +10,7 @@ use roundelay::pipeline::KyutaiWindow;
 use roundelay::text::{KyutaiRule, Rule};
 use serde_json::Value;
 
-use crate::array::{Ids, for_ids, wide};
+use crate::array::stored;
 use crate::data::parsed;
 use crate::error::OrRaise;
 use crate::layout::{layout, options};
@@ -45,23 +45,14 @@ pub fn kyutai_window<'py>(
     fields.entry("frames_as_seconds").or_insert(true.into());
     let rule: KyutaiRule = parsed("options of the rule", Value::Object(fields))?;
     let words = words.map(|words| words.iter().map(word).collect::<PyResult<Vec<_>>>()).transpose()?;
-    let codes = narrow(codes)?;
+    let codes = stored(codes)?;
+    let axes = codes.ndim();
+    let codes = codes.into_dimensionality::<Ix3>();
+    let codes = Frames(codes.map_err(|_| PyValueError::new_err(format!("the codes have {axes} axes, expected 3")))?);
     let rows = py.detach(|| {
         let window = KyutaiWindow { start, duration };
         let inside = words.map(|words| Rule::Kyutai(rule).tokenize(window.words(&words)?, tokenizer)).transpose()?;
         window.rows(&layout, rule, speaker, &codes, inside)
     });
     Ok(rows.or_raise()?.0.0.into_pyarray(py))
-}
-
-fn narrow(codes: &Bound<'_, PyAny>) -> PyResult<Frames<Array3<i32>>> {
-    let ids = Ids::of(codes)?;
-    let codes = for_ids!(ids, codes => wide(codes));
-    let axes = codes.ndim();
-    let codes = codes.into_dimensionality::<Ix3>();
-    let codes = codes.map_err(|_| PyValueError::new_err(format!("the codes have {axes} axes, expected 3")))?;
-    match codes.iter().all(|&id| i32::try_from(id).is_ok()) {
-        true => Ok(Frames(codes.mapv(|id| id as i32))),
-        false => Err(PyValueError::new_err("a code has more than 32 bits")),
-    }
 }

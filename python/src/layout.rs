@@ -5,13 +5,12 @@ use std::fs;
 use std::path::PathBuf;
 
 use ndarray::Array2;
-use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use roundelay::report::{Drawing, Picture};
 use roundelay::{Extent, Frames, Policy, Start};
 
-use crate::error::OrRaise;
+use crate::error::{OrRaise, read};
 
 /// A validated list of streams: what the rows of a grid are, their delays and their fill ids.
 ///
@@ -55,21 +54,10 @@ pub fn json(given: &Bound<'_, PyAny>) -> PyResult<String> {
     }
 }
 
-/// The text of a file.
-fn read(path: &PathBuf) -> PyResult<String> {
-    fs::read_to_string(path).map_err(|e| PyOSError::new_err(format!("cannot read {}: {e}", path.display())))
-}
-
 #[pymethods]
 impl Layout {
     #[new]
     fn new(name: &str) -> PyResult<Self> {
-        Layout::preset(name)
-    }
-
-    /// A layout that is built in.
-    #[staticmethod]
-    fn preset(name: &str) -> PyResult<Self> {
         roundelay::Layout::preset(name).map(Layout).or_raise()
     }
 
@@ -89,7 +77,7 @@ impl Layout {
     #[staticmethod]
     fn read(path: PathBuf) -> PyResult<Self> {
         let named = |e: roundelay::Error| e.in_file(path.display().to_string());
-        roundelay::Layout::read(&read(&path)?).map_err(named).map(Layout).or_raise()
+        roundelay::Layout::read(&read(&path, fs::read_to_string)?).map_err(named).map(Layout).or_raise()
     }
 
     /// The JSON form, one stream a line.

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use numpy::{IntoPyArray, PyArray1};
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 use roundelay::Seconds;
 use roundelay::text::{Note, PlacedWord, Rule, TextStream};
 
-use crate::array::{Ids, for_ids, wide};
-use crate::error::OrRaise;
+use crate::array::stored;
+use crate::error::{OrRaise, read};
 use crate::layout::layout;
 
 /// A SentencePiece model, from a path or from bytes; its ids are those of the C++ library.
@@ -65,8 +65,7 @@ impl Tokenizer {
             Ok(bytes) => roundelay::text::Tokenizer::from_bytes(bytes.as_bytes()),
             Err(_) => {
                 let path: PathBuf = model.extract()?;
-                let cannot = |e| PyOSError::new_err(format!("cannot read {}: {e}", path.display()));
-                let bytes = fs::read(&path).map_err(cannot)?;
+                let bytes = read(&path, fs::read)?;
                 roundelay::text::Tokenizer::from_bytes(&bytes).map_err(|e| e.in_file(path.display().to_string()))
             }
         };
@@ -238,10 +237,7 @@ pub fn words_from_row(
     tokenizer: &Bound<'_, Tokenizer>,
     speaker: &str,
 ) -> PyResult<Vec<Word>> {
-    let (ids, layout) = (Ids::of(row)?, self::layout(layout)?);
-    let row = for_ids!(ids, row => wide(row));
-    let unfit = |_| PyValueError::new_err("the row has an id of more than 32 bits");
-    let row = row.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>().map_err(unfit)?;
+    let (row, layout): (Vec<i32>, _) = (stored(row)?.into_iter().collect(), self::layout(layout)?);
     let text = TextStream::of(&layout, speaker).or_raise()?;
     let words = roundelay::text::words_from_row(&row, &text, &tokenizer.get().0).or_raise()?;
     Ok(words.into_iter().map(|word| Word::of(&PlacedWord::new(word, Vec::new()))).collect())
