@@ -252,7 +252,8 @@ fn the_side_of_the_split_depends_on_the_path_alone() {
         0
     );
     let error = PrepOptions { valid: Some(ValidShare { share: 1.5, seed: 5 }), ..corpus.options() };
-    let error = roundelay::io::prep(&corpus.manifest(), &corpus.at("x"), &error, &mut |_| {}).unwrap_err().to_string();
+    let error =
+        roundelay::io::prep(&corpus.manifest(), &corpus.at("x"), &error, &mut |_| Ok(())).unwrap_err().to_string();
     assert_eq!(error, "share of recordings held out is 1.5, expected 0 to 1");
 }
 

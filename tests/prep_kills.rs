@@ -208,6 +208,7 @@ fn a_manifest_that_changes_meanwhile_is_noticed() {
             text.push('\n');
             fs::write(corpus.manifest(), text).unwrap();
         }
+        Ok(())
     });
     let error = result.unwrap_err().to_string();
     assert!(error.contains("manifest is another one than at the start, expected no change while it is"), "{error}");

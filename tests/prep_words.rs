@@ -78,7 +78,7 @@ impl Corpus {
         if out.exists() {
             fs::remove_dir_all(&out).unwrap();
         }
-        prep(&self.at("data.jsonl"), &out, options, &mut |_| {})
+        prep(&self.at("data.jsonl"), &out, options, &mut |_| Ok(()))
     }
 
     fn segments(&self, options: &PrepOptions) -> Vec<Segment> {

@@ -292,6 +292,7 @@ fn an_unfinished_folder_is_checked_as_far_as_it_goes() {
         if now.counts.segments > 10 && !parked.exists() {
             fs::rename(corpus.manifest(), &parked).unwrap();
         }
+        Ok(())
     });
     assert!(result.unwrap_err().to_string().contains("data.jsonl: cannot open the file"));
     let verified = verify(&out).unwrap();
@@ -303,7 +304,7 @@ fn an_unfinished_folder_is_checked_as_far_as_it_goes() {
     assert!(defects[0].message.starts_with("part-00001.parquet: size in bytes is "), "{defects:?}");
     // The same run makes it again.
     fs::rename(parked, corpus.manifest()).unwrap();
-    prep(&corpus.manifest(), &out, &options, &mut |_| {}).unwrap();
+    prep(&corpus.manifest(), &out, &options, &mut |_| Ok(())).unwrap();
     assert_eq!(fs::read(&part).unwrap(), bytes);
     assert_eq!(verify(&out).unwrap().defects, []);
     let nothing = corpus.at("nothing");

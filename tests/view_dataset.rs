@@ -36,7 +36,7 @@ fn corpus(folder: &Path) {
 
 fn segments(folder: &Path, name: &str, options: &PrepOptions) -> (Dataset, Vec<Segment>) {
     let out = folder.join(name);
-    assert_eq!(prep(&folder.join("data.jsonl"), &out, options, &mut |_| {}).unwrap().counts.rejects, 0);
+    assert_eq!(prep(&folder.join("data.jsonl"), &out, options, &mut |_| Ok(())).unwrap().counts.rejects, 0);
     let dataset = Dataset::open(&out).unwrap();
     let segments = dataset.segments().map(Result::unwrap).collect();
     (dataset, segments)

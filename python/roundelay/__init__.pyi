@@ -23,6 +23,7 @@ from ._roundelay import (
     jmoshi_labels as jmoshi_labels,
     kyutai_window as kyutai_window,
     kyutai_windows as kyutai_windows,
+    merge as merge,
     prep as prep,
     reason_names as reason_names,
     words_from_row as words_from_row,

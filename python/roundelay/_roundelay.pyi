@@ -1,4 +1,4 @@
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from os import PathLike
 from typing import Any, Generic, Literal, TypeVar
@@ -216,6 +216,7 @@ class Dataset:
     def ids(self) -> list[str]: ...
     def __len__(self) -> int: ...
     def __getitem__(self, which: int | str) -> dict[str, Any]: ...
+    def export_jmoshi(self, folder: str | PathLike[str]) -> dict[str, int]: ...
 
 class Batches:
     def __iter__(self) -> Batches: ...
@@ -266,11 +267,18 @@ def prep(
     codes_suffix: str | None = None,
     rule: str | dict[str, Any] | None = None,
     main_speaker: str = "SPEAKER_MAIN",
+    speakers: dict[str, str] | None = None,
     window: float | None = None,
     hop: float | None = None,
     border: Literal["start", "drop", "split"] = "start",
+    words_suffix: str | None = None,
+    words_format: Literal["moshi-finetune", "jmoshi", "whisperx", "textgrid", "ctm", "lhotse"] | None = None,
+    diarised: Literal["silence", "absent"] | None = None,
     valid: float | None = None,
     seed: int = 0,
+    part_recordings: int | None = None,
     shard: tuple[int, int] | None = None,
     jobs: int = 1,
+    progress: Callable[[int, int], Any] | None = None,
 ) -> dict[str, Any]: ...
+def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -> dict[str, Any]: ...

@@ -79,6 +79,12 @@ impl Dataset {
         Ok(found)
     }
 
+    /// Writes J-Moshi's Parquet, `train.parquet` and `valid.parquet`, and returns how much, and what had no place in it.
+    fn export_jmoshi<'py>(&self, py: Python<'py>, folder: PathBuf) -> PyResult<Bound<'py, PyAny>> {
+        let counts = py.detach(|| io::export_jmoshi(&self.0, &folder)).or_raise()?;
+        object(py, &counts)
+    }
+
     fn __repr__(&self) -> String {
         let (folder, counts) = (self.0.folder().display(), &self.0.info().counts);
         format!("Dataset {folder}: {} segments, layout {}", counts.segments, self.0.layout().name())

@@ -29,7 +29,7 @@ mod _roundelay {
     #[pymodule_export]
     use super::line::KyutaiLine;
     #[pymodule_export]
-    use super::prep::prep;
+    use super::prep::{merge, prep};
     #[pymodule_export]
     use super::text::{TextRow, Tokenizer, Word, Words, words_from_row};
     #[pymodule_export]

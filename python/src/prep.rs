@@ -1,14 +1,15 @@
-//! Recordings, words and codes -> a dataset folder.
+//! Recordings, words and codes -> a dataset folder; several folders -> one.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use roundelay::Seconds;
 use roundelay::codec::builtin::Builtin;
-use roundelay::io::{CodeSource, PrepOptions, Shard, ValidShare};
+use roundelay::io::{CodeSource, PrepOptions, PrepProgress, Shard, ValidShare, WordsFormat};
 use roundelay::pipeline::Speakers;
+use roundelay::{Error, Seconds};
 
 use crate::data::{object, parsed};
 use crate::error::OrRaise;
@@ -18,12 +19,15 @@ use crate::text::rule;
 /// Prepares every recording of a manifest into a dataset folder, and returns what its `dataset.json` says.
 ///
 /// What it does and writes is that of the command line's `prep`, to the byte. `codec` is "builtin", or "codes" for files
-/// beside the recordings (`codes_suffix`); `window` and `hop` are seconds; `valid` is the share of recordings held out;
-/// `shard` `(i, n)` takes the i-th of n shares. A run that was broken off goes on when the same call is made again.
+/// beside the recordings (`codes_suffix`); `window` and `hop` are seconds; `speakers` gives the labels of other speakers of
+/// the layout; `valid` is the share of recordings held out; `shard` `(i, n)` takes the i-th of n shares. `progress` is
+/// called with `(done, recordings)` now and then. A run that was broken off, by Ctrl-C or by what `progress` raises, goes
+/// on when the same call is made again.
 #[pyfunction]
 #[pyo3(signature = (manifest, folder, layout = None, tokenizer = None, *, codec = "builtin", codes_suffix = None,
-    rule = None, main_speaker = "SPEAKER_MAIN", window = None, hop = None, border = "start", valid = None, seed = 0,
-    shard = None, jobs = 1))]
+    rule = None, main_speaker = "SPEAKER_MAIN", speakers = None, window = None, hop = None, border = "start",
+    words_suffix = None, words_format = None, diarised = None, valid = None, seed = 0, part_recordings = None,
+    shard = None, jobs = 1, progress = None))]
 #[allow(clippy::too_many_arguments, reason = "Python's are named")]
 pub fn prep<'py>(
     py: Python<'py>,
@@ -35,13 +39,19 @@ pub fn prep<'py>(
     codes_suffix: Option<String>,
     rule: Option<&Bound<'py, PyAny>>,
     main_speaker: &str,
+    speakers: Option<BTreeMap<String, String>>,
     window: Option<f64>,
     hop: Option<f64>,
     border: &str,
+    words_suffix: Option<String>,
+    words_format: Option<&str>,
+    diarised: Option<&str>,
     valid: Option<f64>,
     seed: u64,
+    part_recordings: Option<usize>,
     shard: Option<(usize, usize)>,
     jobs: usize,
+    progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let layout =
         layout.map_or_else(|| roundelay::Layout::preset("moshi-7b").map(Cow::Owned).or_raise(), self::layout)?;
@@ -51,17 +61,46 @@ pub fn prep<'py>(
         _ => return Err(PyValueError::new_err(format!("codec is {codec:?}, expected \"builtin\" or \"codes\""))),
     };
     let seconds = |time: Option<f64>| time.map(|time| Seconds::from_f64(time).or_raise()).transpose();
+    let others = speakers.unwrap_or_default().into_iter();
+    let defaults = PrepOptions::new(layout.into_owned(), tokenizer, codes);
     let options = PrepOptions {
         rule: rule.map_or(Ok(Default::default()), self::rule)?,
-        speakers: Speakers::new(main_speaker),
+        speakers: others.fold(Speakers::new(main_speaker), |speakers, (who, label)| speakers.with(who, label)),
         window: seconds(window)?,
         hop: seconds(hop)?,
         border: parsed("border", border.into())?,
+        words_suffix,
+        words_format: words_format.map(str::parse::<WordsFormat>).transpose().or_raise()?,
+        diarised: diarised.map(|unheard| parsed("diarised", unheard.into())).transpose()?,
         valid: valid.map(|share| ValidShare { share, seed }),
+        part_recordings: part_recordings.unwrap_or(defaults.part_recordings),
         shard: shard.map(|(index, count)| Shard::new(index, count).or_raise()).transpose()?,
         jobs,
-        ..PrepOptions::new(layout.into_owned(), tokenizer, codes)
+        ..defaults
     };
-    let info = py.detach(|| roundelay::io::prep(&manifest, &folder, &options, &mut |_| ())).or_raise()?;
+    let mut raised = None;
+    let mut tell = |now: &PrepProgress| {
+        let told = Python::attach(|py| {
+            py.check_signals()?;
+            let done = now.counts.recordings + now.counts.rejects;
+            progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (done, now.lines)).map(drop))
+        });
+        told.map_err(|exception| {
+            raised = Some(exception);
+            Error::io("go on", std::io::ErrorKind::Interrupted.into())
+        })
+    };
+    let info = py.detach(|| roundelay::io::prep(&manifest, &folder, &options, &mut tell));
+    match raised {
+        Some(exception) => Err(exception),
+        None => object(py, &info.or_raise()?),
+    }
+}
+
+/// Joins datasets of one layout, codec, tokenizer and set of options; the shards of one manifest become what one run would
+/// have written, to the byte. Returns what `dataset.json` says.
+#[pyfunction]
+pub fn merge(py: Python<'_>, folders: Vec<PathBuf>, output: PathBuf) -> PyResult<Bound<'_, PyAny>> {
+    let info = py.detach(|| roundelay::io::merge(&folders, &output, &mut |_| ())).or_raise()?;
     object(py, &info)
 }

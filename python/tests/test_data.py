@@ -89,3 +89,51 @@ def test_what_is_wrong_is_named(folder, tmp_path):
         Dataset(tmp_path / "none")
     with pytest.raises(ValueError, match="codec"):
         roundelay.prep(FIXTURES / "recordings" / "data.jsonl", tmp_path / "out", codec="mp3")
+
+
+def test_shards_are_merged_into_what_one_run_writes(folder, tmp_path):
+    make = lambda out, **options: roundelay.prep(
+        FIXTURES / "recordings" / "data.jsonl", out, "moshi-7b", BPE, window=5.0, part_recordings=1, **options
+    )
+    make(tmp_path / "whole")
+    shards = [tmp_path / f"shard-{n}" for n in range(2)]
+    for n, shard in enumerate(shards):
+        make(shard, shard=(n, 2))
+    info = roundelay.merge(shards, tmp_path / "merged")
+    assert info == Dataset(tmp_path / "merged").info
+    for file in sorted((tmp_path / "whole").iterdir()):
+        assert file.read_bytes() == (tmp_path / "merged" / file.name).read_bytes(), file.name
+    with pytest.raises(ValueError, match="shard"):
+        roundelay.merge(shards[:1], tmp_path / "half")
+
+
+def test_a_run_that_was_broken_off_goes_on(folder, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def stop(done, recordings):
+        if done * 2 > recordings:
+            raise Enough(done)
+
+    make = lambda **options: roundelay.prep(
+        FIXTURES / "recordings" / "data.jsonl", tmp_path / "out", "moshi-7b", BPE, window=5.0, **options
+    )
+    with pytest.raises(Enough):
+        make(progress=stop)
+    assert not (tmp_path / "out" / "dataset.json").exists()
+    told = []
+    make(progress=lambda *now: told.append(now))
+    assert told[-1][0] == told[-1][1] == Dataset(folder).info["counts"]["recordings"]
+    for file in sorted(folder.iterdir()):
+        if file.suffix == ".parquet" or file.name == "dataset.json":
+            assert file.read_bytes() == (tmp_path / "out" / file.name).read_bytes(), file.name
+
+
+def test_jmoshi_parquet_goes_out_and_in(folder, tmp_path):
+    dataset = Dataset(folder)
+    counts = dataset.export_jmoshi(tmp_path / "dialogues")
+    assert counts["train"] + counts["valid"] == len(dataset)
+    back = Dataset(tmp_path / "dialogues")
+    assert back.layout.name == "j-moshi" and back.ids == dataset.ids
+    for name in dataset.ids:
+        assert_array_equal(back[name]["codes"], dataset[name]["codes"])

@@ -67,7 +67,7 @@ impl Corpus {
     }
 
     pub fn prep(&self, name: &str, options: &PrepOptions) -> DatasetInfo {
-        prep(&self.manifest(), &self.at(name), options, &mut |_| {}).unwrap()
+        prep(&self.manifest(), &self.at(name), options, &mut |_| Ok(())).unwrap()
     }
 }
 

@@ -48,7 +48,13 @@ impl<'a> Job<'a> {
     }
 
     /// Prepares and writes one part.
-    pub fn part(&self, folder: &Folder, n: usize, entries: &[Entry], progress: &mut dyn FnMut(&Counts)) -> Result<()> {
+    pub fn part(
+        &self,
+        folder: &Folder,
+        n: usize,
+        entries: &[Entry],
+        progress: &mut dyn FnMut(&Counts) -> Result<()>,
+    ) -> Result<()> {
         let mut record = PartRecord::default();
         let mut writer = PartWriter::create(&folder.part(n), &self.options.layout)?;
         // A few for each thread at a time: enough to keep all busy, and no more sound in memory than that.
@@ -58,7 +64,7 @@ impl<'a> Job<'a> {
             for prepared in prepared {
                 self.write(prepared?, &mut writer, &mut record)?;
             }
-            progress(&record.counts);
+            progress(&record.counts)?;
         }
         // Where the disk with the corpus is gone, nothing was wrong with the recordings.
         if record.counts.rejects > 0 {

@@ -38,7 +38,8 @@ pub struct PrepProgress {
     pub lines: u64,
 }
 
-/// Prepares every recording of a manifest, or those of a shard, into `folder`, and tells the progress after each few.
+/// Prepares every recording of a manifest, or those of a shard, into `folder`, and tells the progress after each few; an
+/// error of `progress` breaks the run off.
 ///
 /// A recording that cannot be used is a line in `rejects.jsonl` and the run goes on.
 ///
@@ -50,7 +51,7 @@ pub fn prep(
     manifest: &Path,
     folder: &Path,
     options: &PrepOptions,
-    progress: &mut dyn FnMut(&PrepProgress),
+    progress: &mut dyn FnMut(&PrepProgress) -> Result<()>,
 ) -> Result<DatasetInfo> {
     let job = Job::new(options, manifest)?;
     // Before it is read: a line that is added meanwhile makes another manifest of it.
@@ -77,7 +78,7 @@ pub fn prep(
         }
         // Taken from the disk in either case, so that a resumed run adds up the very same numbers.
         folder.record(n)?.add_to(n, &mut info);
-        tell(info.counts.clone());
+        tell(info.counts.clone())?;
     }
     check_same(manifest, &sha256)?;
     folder.finish(&info, &parts)?;

@@ -142,7 +142,10 @@ impl Args {
     pub fn run(self) -> Outcome {
         let options = self.options()?;
         let mut progress = Progress::new();
-        let info = prep(&self.manifest, &self.output, &options, &mut |now| progress.show(now));
+        let info = prep(&self.manifest, &self.output, &options, &mut |now| {
+            progress.show(now);
+            Ok(())
+        });
         progress.end();
         let info = info?;
         writeln!(anstream::stdout(), "{}", Summary { info: &info, layout: &options.layout })?;
