@@ -36,12 +36,19 @@ const AT_ONCE: usize = 8;
 /// Copies ids to another type; false if one does not fit, and is another one there.
 #[inline]
 pub(crate) fn convert<A: Token, B: Token>(from: &[A], to: &mut [B]) -> bool {
+    convert_seen(from, to, |_| ())
+}
+
+/// [`convert`], with a look at each id on the way.
+#[inline]
+pub(crate) fn convert_seen<A: Token, B: Token>(from: &[A], to: &mut [B], mut see: impl FnMut(i64)) -> bool {
     match (from, to) {
         ([from], [to]) => {
+            see((*from).into());
             *to = B::wrap((*from).into());
             fits::<A, B>(*from)
         }
-        (from, to) => convert_many(from, to),
+        (from, to) => convert_many(from, to, see),
     }
 }
 
@@ -55,14 +62,16 @@ fn fits<A: Token, B: Token>(id: A) -> bool {
 
 // A function of its own: only as parameters are the slices known to be apart.
 #[inline(never)]
-fn convert_many<A: Token, B: Token>(from: &[A], to: &mut [B]) -> bool {
+fn convert_many<A: Token, B: Token>(from: &[A], to: &mut [B], mut see: impl FnMut(i64)) -> bool {
     let ((from, last), (to, to_last)) = (from.as_chunks::<AT_ONCE>(), to.as_chunks_mut::<AT_ONCE>());
     let whole = from.iter().zip(to).fold(true, |whole, (from, to)| {
         *to = from.map(|id| B::wrap(id.into()));
+        from.iter().for_each(|&id| see(id.into()));
         from.iter().fold(whole, |whole, &id| whole & fits::<A, B>(id))
     });
     last.iter().zip(to_last).fold(whole, |whole, (&id, to)| {
         *to = B::wrap(id.into());
+        see(id.into());
         whole & fits::<A, B>(id)
     })
 }

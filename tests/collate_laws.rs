@@ -89,7 +89,7 @@ fn slow_row(layout: &Layout, raw: &Policy, sequencer: &impl Sequencer, clips: &[
         let columns = built.len_of(Axis(1));
         if columns > 0 {
             // The training view is the same sequence without its first or its last column.
-            assert_eq!(training.target.0, built.slice(s![.., 1..]));
+            assert_eq!(training.target().0, built.slice(s![.., 1..]));
             assert_eq!(training.weights.0, weighed.steps.0.slice(s![.., 1..]));
         }
         sums.add(&training.sums);

@@ -36,8 +36,9 @@ fn check_training(
     let last = built.tokens.0.len_of(Axis(2)).saturating_sub(1);
     let behind = |steps: usize| s![.., .., steps.min(1)..];
     let steps = built.tokens.0.len_of(Axis(2));
-    prop_assert_eq!(training.input.0, built.tokens.0.slice(s![.., .., ..last]));
-    prop_assert_eq!(training.target.0, built.tokens.0.slice(behind(steps)));
+    prop_assert_eq!(&training.tokens.0, &built.tokens.0);
+    prop_assert_eq!(training.input().0, built.tokens.0.slice(s![.., .., ..last]));
+    prop_assert_eq!(training.target().0, built.tokens.0.slice(behind(steps)));
     prop_assert_eq!(training.mask.0, built.mask.0.slice(behind(steps)));
     prop_assert_eq!(&training.weights.0, &weights.steps.0.slice(behind(steps)));
     // The sums are of the targets: a sequence without an initial column loses its first step.

@@ -3,7 +3,9 @@
 use ndarray::{ArrayD, ArrayViewD};
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use roundelay::token::Token;
 
 /// Ids of one of the integer types.
@@ -85,12 +87,32 @@ fn untyped<'py>(source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArra
     if let Ok(array) = source.cast::<PyUntypedArray>() {
         return Ok(array.clone());
     }
-    let numpy = source.py().import("numpy")?;
-    let array = match source.hasattr("__dlpack__")? {
-        true => numpy.call_method1("from_dlpack", (source,))?,
-        false => numpy.call_method1("asarray", (source,))?,
+    let py = source.py();
+    let array = match from_torch(source)? {
+        Some(_) => source.call_method0(intern!(py, "numpy"))?,
+        None if source.hasattr(intern!(py, "__dlpack__"))? => {
+            py.import("numpy")?.call_method1(intern!(py, "from_dlpack"), (source,))?
+        }
+        None => py.import("numpy")?.call_method1(intern!(py, "asarray"), (source,))?,
     };
     Ok(array.cast_into()?)
+}
+
+/// PyTorch's function that makes tensors of arrays, if this is a tensor.
+fn from_torch<'py>(source: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    static TENSOR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static FROM_NUMPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = source.py();
+    let is_tensor = match TENSOR.get(py) {
+        Some(tensor) => source.is_instance(tensor.bind(py))?,
+        // Not imported for those who have no tensors.
+        None => source.get_type().module()?.to_string().split('.').next() == Some("torch"),
+    };
+    if !is_tensor {
+        return Ok(None);
+    }
+    TENSOR.import(py, "torch", "Tensor")?;
+    FROM_NUMPY.import(py, "torch", "from_numpy").map(|from_numpy| Some(from_numpy.clone()))
 }
 
 fn view<'py, A: Element>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<PyReadonlyArrayDyn<'py, A>>> {
@@ -102,22 +124,19 @@ fn view<'py, A: Element>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<
 /// Gives results as what they were made of: tensors if the source is one, else arrays.
 pub struct Alike<'py> {
     py: Python<'py>,
-    torch: Option<Bound<'py, PyModule>>,
+    from_torch: Option<Bound<'py, PyAny>>,
 }
 
 impl<'py> Alike<'py> {
     pub fn to(source: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let py = source.py();
-        let from: String = source.get_type().getattr("__module__")?.extract()?;
-        let torch = if from.split('.').next() == Some("torch") { Some(py.import("torch")?) } else { None };
-        Ok(Alike { py, torch })
+        Ok(Alike { py: source.py(), from_torch: from_torch(source)? })
     }
 
     /// Without a copy.
     pub fn give<A: Element>(&self, array: ArrayD<A>) -> PyResult<Py<PyAny>> {
         let array = PyArrayDyn::from_owned_array(self.py, array).into_any();
-        match &self.torch {
-            Some(torch) => Ok(torch.call_method1("from_numpy", (array,))?.unbind()),
+        match &self.from_torch {
+            Some(from_numpy) => Ok(from_numpy.call1((array,))?.unbind()),
             None => Ok(array.unbind()),
         }
     }

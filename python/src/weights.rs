@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyEllipsis, PySlice};
 use roundelay::{Frames, Reason};
 
 use crate::array::{Alike, Ids, for_ids};
@@ -28,13 +28,17 @@ pub struct Weights {
     sums: BTreeMap<&'static str, f64>,
 }
 
-/// Input, target, mask and weights of a training step, all `[..., stream, step]` over S - 1 steps.
-#[pyclass(frozen, get_all, module = "roundelay")]
+/// What a training step reads: `tokens` `[..., stream, step]` over S steps; `input` and `target`, views of all of them but
+/// the last and but the first; `mask` and `weights` of the targets.
+#[pyclass(frozen, module = "roundelay")]
 pub struct Training {
-    input: Py<PyAny>,
-    target: Py<PyAny>,
+    #[pyo3(get)]
+    tokens: Py<PyAny>,
+    #[pyo3(get)]
     mask: Py<PyAny>,
+    #[pyo3(get)]
     weights: Py<PyAny>,
+    #[pyo3(get)]
     sums: BTreeMap<&'static str, f64>,
 }
 
@@ -74,15 +78,14 @@ impl Policy {
         })
     }
 
-    /// Input, target, mask and weights of codes `[..., stream, frame]`, without the sequence in between.
+    /// Input, target, mask and weights of codes `[..., stream, frame]`.
     fn training(&self, codes: &Bound<'_, PyAny>, delay: &Bound<'_, Delay>) -> PyResult<Training> {
         let (ids, like, Delay { layout, shift, .. }) = (Ids::of(codes)?, Alike::to(codes)?, delay.get());
         for_ids!(ids, view => {
             let training = codes.py().detach(|| self.0.training(layout, shift, &Frames(view))).or_raise()?;
             Ok(Training {
                 sums: sums(&training.sums),
-                input: like.give(training.input.0)?,
-                target: like.give(training.target.0)?,
+                tokens: like.give(training.tokens.0)?,
                 mask: like.give(training.mask.0)?,
                 weights: like.give(training.weights.0)?,
             })
@@ -91,6 +94,25 @@ impl Policy {
 
     fn __repr__(&self) -> String {
         format!("Policy {}", self.0.to_json())
+    }
+}
+
+#[pymethods]
+impl Training {
+    #[getter]
+    fn input<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.steps(py, PySlice::new(py, 0, -1, 1))
+    }
+
+    #[getter]
+    fn target<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.steps(py, PySlice::new(py, 1, isize::MAX, 1))
+    }
+}
+
+impl Training {
+    fn steps<'py>(&self, py: Python<'py>, steps: Bound<'py, PySlice>) -> PyResult<Bound<'py, PyAny>> {
+        self.tokens.bind(py).get_item((PyEllipsis::get(py), steps))
     }
 }
 

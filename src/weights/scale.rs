@@ -72,7 +72,12 @@ impl Scales {
 
     /// Adds a row of stream `k` to the sums, as far as it is in the sequence.
     pub fn count<A: Token>(&mut self, k: usize, row: &[A], factors: &Factors, tracks: &Tracks) {
-        let (scale, full, ends) = (&self.streams[k], all_present(row), ends(row));
+        self.count_seen(k, row, all_present(row), factors, tracks);
+    }
+
+    /// [`Scales::count`] of a row of which it is known whether a code is absent.
+    pub fn count_seen<A: Token>(&mut self, k: usize, row: &[A], full: bool, factors: &Factors, tracks: &Tracks) {
+        let (scale, ends) = (&self.streams[k], ends(row));
         self.present.push(full);
         let factors = factors.of(scale.depth);
         for piece in tracks.of(k) {

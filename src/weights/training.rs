@@ -1,11 +1,11 @@
 //! What a training step reads.
 //!
 //! ```text
-//! sequence   i  a0 a1 a2 p
-//! input      i  a0 a1 a2            steps ..S-1: what the model reads
-//! target     a0 a1 a2 p             steps 1..: what it should say
-//! mask       1  1  1  0             where the target is a code
-//! weights    1  1  1  0             what it counts in the loss
+//! tokens     i  a0 a1 a2 p          the sequence
+//! input      i  a0 a1 a2            its steps ..S-1: what the model reads
+//! target        a0 a1 a2 p          its steps 1..: what it should say
+//! mask          1  1  1  0          where the target is a code
+//! weights       1  1  1  0          what it counts in the loss
 //! ```
 //!
 //! One look at a row's codes writes its ids and counts what it weighs. Weights come behind, as a normalisation divides by
@@ -14,7 +14,7 @@
 
 use std::cell::Cell;
 
-use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Data, Dimension};
+use ndarray::{Array, ArrayBase, ArrayView, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Data, Dimension, Slice};
 
 use super::example::Factors;
 use super::scale::{Scales, Walk};
@@ -24,18 +24,16 @@ use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, fills_a
 use crate::error::Result;
 use crate::stream::rows::{alike, as_slice, each_row, on_slice};
 use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
-use crate::token::{Token, convert};
+use crate::token::{Token, convert_seen};
 
-/// A batch as a training step reads it, all `[.., stream, time]` over S-1 steps.
+/// A batch as a training step reads it: input and target are the same sequence, one step apart.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Training<B, D: Dimension> {
-    /// The sequence without its last step.
-    pub input: Steps<Array<B, D>>,
-    /// The sequence without its first step.
-    pub target: Steps<Array<B, D>>,
-    /// True where the target comes from the codes.
+    /// The sequence, `[.., stream, time]` over S steps.
+    pub tokens: Steps<Array<B, D>>,
+    /// True where the target comes from the codes; over S-1 steps.
     pub mask: Steps<Array<bool, D>>,
-    /// What each target weighs in the loss.
+    /// What each target weighs in the loss; over S-1 steps.
     pub weights: Steps<Array<f32, D>>,
     /// What a normalisation divided by.
     pub sums: Sums,
@@ -44,24 +42,40 @@ pub struct Training<B, D: Dimension> {
 /// The caller's memory for a [`Training`].
 #[derive(Debug)]
 pub struct TrainingViews<'a, B, D: Dimension> {
-    /// The sequence without its last step.
-    pub input: Steps<ArrayViewMut<'a, B, D>>,
-    /// The sequence without its first step.
-    pub target: Steps<ArrayViewMut<'a, B, D>>,
-    /// True where the target comes from the codes.
+    /// The sequence, over S steps.
+    pub tokens: Steps<ArrayViewMut<'a, B, D>>,
+    /// True where the target comes from the codes; over S-1 steps.
     pub mask: Steps<ArrayViewMut<'a, bool, D>>,
-    /// What each target weighs in the loss.
+    /// What each target weighs in the loss; over S-1 steps.
     pub weights: Steps<ArrayViewMut<'a, f32, D>>,
 }
 
+impl<B, D: Dimension> Training<B, D> {
+    /// What the model reads: the sequence without its last step.
+    pub fn input(&self) -> Steps<ArrayView<'_, B, D>> {
+        let last = self.mask.0.shape().last().copied().unwrap_or(0);
+        self.steps(Slice::from(..last))
+    }
+
+    /// What it should say: the sequence without its first step.
+    pub fn target(&self) -> Steps<ArrayView<'_, B, D>> {
+        let steps = self.tokens.0.shape().last().copied().unwrap_or(0);
+        self.steps(Slice::from(steps.min(1)..))
+    }
+
+    fn steps(&self, steps: Slice) -> Steps<ArrayView<'_, B, D>> {
+        Steps(self.tokens.0.slice_axis(Axis(self.tokens.0.ndim() - 1), steps))
+    }
+}
+
 impl Policy {
-    /// Input, target, mask and weights of a batch, without the sequence in between.
+    /// Input, target, mask and weights of a batch.
     ///
     /// Targets are weighed as in [`Policy::weigh`]. Give the sequencer an initial column
     /// ([`Start::Initial`](crate::Start::Initial)): without it the first step is read and never said, and is in no sum.
     ///
     /// # Shapes
-    /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames; each result is the same over S-1 steps.
+    /// `codes` is `[stream, time]` or `[batch, stream, time]` over T frames; each result is the same over steps.
     /// # Errors
     /// As [`Sequencer::build`] and [`Policy::weigh`].
     pub fn training<A: Token, S, D>(
@@ -110,19 +124,17 @@ impl Weighing<'_> {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let shape = training_shape(sequencer, codes)?;
-        let mut input = Array::from_elem(shape.clone(), A::wrap(0));
-        let mut target = Array::from_elem(shape.clone(), A::wrap(0));
+        let [whole, shape] = training_shapes(sequencer, codes)?;
+        let mut tokens = Array::from_elem(whole, A::wrap(0));
         let mut mask = Array::from_elem(shape.clone(), false);
         let mut weights = Array::zeros(shape);
         let views = TrainingViews {
-            input: Steps(input.view_mut()),
-            target: Steps(target.view_mut()),
+            tokens: Steps(tokens.view_mut()),
             mask: Steps(mask.view_mut()),
             weights: Steps(weights.view_mut()),
         };
         let sums = self.training_into(sequencer, codes, views)?;
-        Ok(Training { input: Steps(input), target: Steps(target), mask: Steps(mask), weights: Steps(weights), sums })
+        Ok(Training { tokens: Steps(tokens), mask: Steps(mask), weights: Steps(weights), sums })
     }
 
     /// [`Weighing::training`] into the caller's memory.
@@ -140,58 +152,65 @@ impl Weighing<'_> {
         D: Dimension,
     {
         check_streams(sequencer, self.layout.streams().len())?;
-        let shape = training_shape(sequencer, codes)?;
-        check_shape("input", &shape, &views.input.0)?;
-        check_shape("target", &shape, &views.target.0)?;
+        let [whole, shape] = training_shapes(sequencer, codes)?;
+        check_shape("tokens", &whole, &views.tokens.0)?;
         check_shape("mask", &shape, &views.mask.0)?;
         check_shape("weights", &shape, &views.weights.0)?;
         let codes = batched(&codes.0)?;
         self.layout.check_streams(codes.len_of(Axis(1)))?;
         let (frames, steps) = (codes.len_of(TIME), shape[shape.ndim() - 1]);
-        // Input and target are windows of the same sequence.
-        let [read, said] = [0..steps, 1..1 + steps].map(|window| Tracks::new(sequencer, frames, window));
+        // Of the sequence, and of what is said of it.
+        let all = whole[whole.ndim() - 1];
+        let [tracks, said] = [0..all, all.min(1)..all].map(|window| Tracks::new(sequencer, frames, window));
         let factors = self.factors(codes.len_of(Axis(0)), frames)?;
         let mut scales = Scales::new(self.policy, self.layout, sequencer, Walk { tracks: &said, frames, steps })?;
-        let ids = (batched_mut(views.input.0)?, batched_mut(views.target.0)?);
-        let whole = write_ids(codes, ids, [&read, &said], &fills_as::<B>(sequencer)?, (&mut scales, &factors));
+        let (tokens, fills) = (batched_mut(views.tokens.0)?, fills_as::<B>(sequencer)?);
+        let fits = write_ids(codes, tokens, [&tracks, &said], &fills, (&mut scales, &factors));
         let scales = scales.normalized(self.policy)?;
         write_weights(codes, batched_mut(views.weights.0)?, &said, &scales, &factors);
         alike(codes, batched_mut(views.mask.0)?, |k, codes, steps| {
             place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
         });
-        if whole { Ok(scales.sums) } else { Err(misfit::<A, B>(codes)) }
+        if fits { Ok(scales.sums) } else { Err(misfit::<A, B>(codes)) }
     }
 }
 
-/// The codes' shape over all steps but one.
-fn training_shape<D: Dimension>(sequencer: &impl Sequencer, codes: &Frames<ArrayBase<impl Data, D>>) -> Result<D> {
-    let mut shape = codes.0.raw_dim();
-    let time = batched(&codes.0)?.ndim().min(shape.ndim()) - 1;
-    shape[time] = sequencer.steps(shape[time])?.saturating_sub(1);
-    Ok(shape)
+/// The codes' shape over all steps, and over all but one.
+fn training_shapes<D: Dimension>(
+    sequencer: &impl Sequencer,
+    codes: &Frames<ArrayBase<impl Data, D>>,
+) -> Result<[D; 2]> {
+    let mut whole = codes.0.raw_dim();
+    let time = batched(&codes.0)?.ndim().min(whole.ndim()) - 1;
+    whole[time] = sequencer.steps(whole[time])?;
+    let mut shape = whole.clone();
+    shape[time] = shape[time].saturating_sub(1);
+    Ok([whole, shape])
 }
 
-/// Input and target of each row, and its part in the sums, while its codes are at hand. False if an id does not fit.
+/// The ids of each row, and its part in the sums, while its codes are at hand. False if an id does not fit.
 fn write_ids<A: Token, B: Token>(
     codes: ArrayView3<A>,
-    (mut input, mut target): (ArrayViewMut3<B>, ArrayViewMut3<B>),
-    [read, said]: [&Tracks; 2],
+    mut tokens: ArrayViewMut3<B>,
+    [tracks, said]: [&Tracks; 2],
     fills: &[Fills<B>],
     (scales, factors): (&mut Scales, &[Factors]),
 ) -> bool {
-    let (mut spare, whole) = (Vec::new(), Cell::new(true));
-    let write = |codes: &[A], to: &mut [B]| whole.set(whole.get() & convert(codes, to));
-    let examples = codes.outer_iter().zip(input.outer_iter_mut()).zip(target.outer_iter_mut());
-    for (((codes, mut input), mut target), factors) in examples.zip(factors) {
-        let rows = codes.outer_iter().zip(input.outer_iter_mut()).zip(target.outer_iter_mut());
-        for (k, ((codes, input), target)) in rows.enumerate() {
+    let (mut spare, fits, signs) = (Vec::new(), Cell::new(true), Cell::new(0));
+    let write = |codes: &[A], to: &mut [B]| {
+        let mut seen = signs.get();
+        fits.set(fits.get() & convert_seen(codes, to, |id| seen |= id));
+        signs.set(seen);
+    };
+    for ((codes, mut tokens), factors) in codes.outer_iter().zip(tokens.outer_iter_mut()).zip(factors) {
+        for (k, (codes, tokens)) in codes.outer_iter().zip(tokens.outer_iter_mut()).enumerate() {
             let codes = as_slice(codes, &mut spare);
-            on_slice(input, |to| place(read.of(k), codes, to, &fills[k], write));
-            on_slice(target, |to| place(said.of(k), codes, to, &fills[k], write));
-            scales.count(k, codes, factors, said);
+            on_slice(tokens, |to| place(tracks.of(k), codes, to, &fills[k], write));
+            // What the sequence does not hold is not weighed, absent or not.
+            scales.count_seen(k, codes, signs.take() >= 0, factors, said);
         }
     }
-    whole.get()
+    fits.get()
 }
 
 /// Weights of each row, once the sums are known.

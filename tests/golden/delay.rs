@@ -71,7 +71,7 @@ fn check_sequence(layout: &Layout, tensors: &Tensors, key: impl Fn(&str) -> Stri
     assert_eq!(target, grid(tensors, key("target")));
     let initial = Delay::new(layout, Extent::Truncate, Start::Initial);
     let training = Policy::named("moshi").unwrap().training(layout, &initial, &codes).unwrap();
-    assert_eq!((training.input.0, training.target.0.view()), (grid(tensors, key("model_input")), target));
+    assert_eq!((training.input().0, training.target().0), (grid(tensors, key("model_input")).view(), target));
     let undone = plain.undo(&Steps(target), -7).unwrap();
     assert_eq!(undone.codes.0, grid(tensors, key("undelayed_target")), "{}", key("undelayed_target"));
     assert_eq!(undone.mask.0.into_dyn(), tensors.bool(&key("undelayed_mask")), "{}", key("undelayed_mask"));
