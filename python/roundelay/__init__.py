@@ -19,8 +19,11 @@ from ._roundelay import (
     UNGENERATED,
     Batches,
     Built,
+    Codec,
     Dataset,
     Delay,
+    DelayLine,
+    Joint,
     KyutaiLine,
     Layout,
     Loader,
@@ -29,11 +32,14 @@ from ._roundelay import (
     TextRow,
     Tokenizer,
     Training,
+    UndelayLine,
     Undone,
+    Usage,
     Weights,
     Word,
     Words,
     __version__,
+    first_not_before,
     jmoshi_labels,
     kyutai_window,
     kyutai_windows,
@@ -48,8 +54,11 @@ __all__ = [
     "UNGENERATED",
     "Batches",
     "Built",
+    "Codec",
     "Dataset",
     "Delay",
+    "DelayLine",
+    "Joint",
     "KyutaiLine",
     "Layout",
     "Loader",
@@ -58,12 +67,15 @@ __all__ = [
     "TextRow",
     "Tokenizer",
     "Training",
+    "UndelayLine",
     "Undone",
+    "Usage",
     "Weights",
     "Word",
     "Words",
     "__version__",
     "build",
+    "first_not_before",
     "jmoshi_labels",
     "kyutai_window",
     "kyutai_windows",
@@ -79,7 +91,7 @@ __all__ = [
 
 def build(codes, layout, **options):
     """`Delay(layout, **options).build(codes)`: codes `[..., stream, frame]` as a sequence `[..., stream, step]`."""
-    return Delay(layout, **options).build(codes)
+    return _delay(codes, layout, options).build(codes)
 
 
 def undo(tokens, layout, missing=None, **options):
@@ -89,12 +101,18 @@ def undo(tokens, layout, missing=None, **options):
 
 def weigh(codes, layout, policy="moshi", **options):
     """`policy.weigh(codes, Delay(layout, **options))`: what each position weighs in the loss, and why."""
-    return _policy(policy).weigh(codes, Delay(layout, **options))
+    return _policy(policy).weigh(codes, _delay(codes, layout, options))
 
 
 def training(codes, layout, policy="moshi", start="initial", **options):
     """`policy.training(codes, Delay(layout, start=start, **options))`: input, target, mask and weights of a step."""
-    return _policy(policy).training(codes, Delay(layout, start=start, **options))
+    return _policy(policy).training(codes, _delay(codes, layout, {"start": start, **options}))
+
+
+def _delay(codes, layout, options):
+    # A pattern is for a number of frames, which codes have.
+    frames = {"frames": codes.shape[-1]} if options.get("pattern") is not None else {}
+    return Delay(layout, **{**frames, **options})
 
 
 def _policy(policy):

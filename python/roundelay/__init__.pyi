@@ -1,12 +1,15 @@
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ._roundelay import (
     ABSENT as ABSENT,
     UNGENERATED as UNGENERATED,
     Batches as Batches,
     Built as Built,
+    Codec as Codec,
     Dataset as Dataset,
     Delay as Delay,
+    DelayLine as DelayLine,
+    Joint as Joint,
     KyutaiLine as KyutaiLine,
     Layout as Layout,
     Loader as Loader,
@@ -15,11 +18,14 @@ from ._roundelay import (
     TextRow as TextRow,
     Tokenizer as Tokenizer,
     Training as Training,
+    UndelayLine as UndelayLine,
     Undone as Undone,
+    Usage as Usage,
     Weights as Weights,
     Word as Word,
     Words as Words,
     __version__ as __version__,
+    first_not_before as first_not_before,
     jmoshi_labels as jmoshi_labels,
     kyutai_window as kyutai_window,
     kyutai_windows as kyutai_windows,
@@ -34,7 +40,8 @@ Extent = Literal["extend", "truncate"]
 Start = Literal["none", "initial"]
 
 def build(
-    codes: Array, layout: Layout | str, *, extent: Extent = ..., start: Start = ..., bos: bool = ..., eos: bool = ...
+    codes: Array, layout: Layout | str, *, extent: Extent = ..., start: Start = ..., bos: bool = ..., eos: bool = ...,
+    pattern: str | dict[str, Any] | None = ..., frames: int | None = ...,
 ) -> Built[Array]: ...
 def undo(
     tokens: Array,
@@ -45,6 +52,8 @@ def undo(
     start: Start = ...,
     bos: bool = ...,
     eos: bool = ...,
+    pattern: str | dict[str, Any] | None = ...,
+    frames: int | None = ...,
 ) -> Undone[Array]: ...
 def weigh(
     codes: Array,
@@ -55,6 +64,8 @@ def weigh(
     start: Start = ...,
     bos: bool = ...,
     eos: bool = ...,
+    pattern: str | dict[str, Any] | None = ...,
+    frames: int | None = ...,
 ) -> Weights[Array]: ...
 def training(
     codes: Array,
@@ -65,4 +76,6 @@ def training(
     extent: Extent = ...,
     bos: bool = ...,
     eos: bool = ...,
+    pattern: str | dict[str, Any] | None = ...,
+    frames: int | None = ...,
 ) -> Training[Array]: ...

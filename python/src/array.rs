@@ -1,6 +1,6 @@
 //! Arrays that come from Python, as views of the memory that they lie in, and arrays that go there.
 
-use ndarray::{ArrayD, ArrayViewD};
+use ndarray::{Array, ArrayD, ArrayViewD, Dimension};
 use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
@@ -71,6 +71,13 @@ pub fn wide<A: Token>(ids: ArrayViewD<A>) -> ArrayD<i64> {
 /// An id as another type, if that holds it.
 pub fn narrow<A: Token>(id: i64) -> Option<A> {
     id.try_into().ok()
+}
+
+/// With so many axes as are wanted.
+pub fn shaped<A, D: Dimension>(what: &str, array: ArrayD<A>) -> PyResult<Array<A, D>> {
+    let (found, expected) = (array.ndim(), D::NDIM.unwrap_or_default());
+    let wrong = |_| PyValueError::new_err(format!("the {what} have {found} axes, expected {expected}"));
+    array.into_dimensionality().map_err(wrong)
 }
 
 /// The floats of an array.

@@ -8,13 +8,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 use roundelay::batch::{Ahead, Collate, OrderOptions, Place, Position, Split};
 use roundelay::io::{self, Loaded, LoaderOptions};
+use roundelay::report::CodebookCounts;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::codebook::threshold;
 use crate::delay::Delay;
 use crate::error::OrRaise;
 use crate::layout::{Layout, json, options};
+use crate::shift::Shift;
 use crate::weights::{Policy, sums};
 
 /// A dataset folder that `prep` wrote, or a folder of J-Moshi's Parquet.
@@ -79,6 +82,18 @@ impl Dataset {
         Ok(found)
     }
 
+    /// How the codebooks are used, stream by stream, with the dead codes below a threshold as `Usage.dead` has it.
+    #[pyo3(signature = (**dead))]
+    fn codebooks<'py>(&self, py: Python<'py>, dead: Option<&Bound<'py, PyDict>>) -> PyResult<Bound<'py, PyAny>> {
+        let threshold = threshold(dead)?;
+        let statistics = py.detach(|| {
+            let mut counts = CodebookCounts::new(self.0.layout(), &self.0.info().codec.name)?;
+            self.0.segments().try_for_each(|segment| counts.add(&segment?))?;
+            Ok(counts.statistics(threshold))
+        });
+        object(py, &statistics.or_raise()?)
+    }
+
     /// Writes J-Moshi's Parquet, `train.parquet` and `valid.parquet`, and returns how much, and what had no place in it.
     fn export_jmoshi<'py>(&self, py: Python<'py>, folder: PathBuf) -> PyResult<Bound<'py, PyAny>> {
         let counts = py.detach(|| io::export_jmoshi(&self.0, &folder)).or_raise()?;
@@ -99,11 +114,11 @@ impl Dataset {
 /// "stored"), `crop` ("whole", `{"random": {"frames": n}}`, `{"windows": {"frames": n, "hop": h}}`), `both_sides`,
 /// `packing` (`{"steps": n}`).
 #[pyclass(frozen, module = "roundelay")]
-pub struct Loader(io::Loader<roundelay::Delay>);
+pub struct Loader(io::Loader<Shift>);
 
 /// Batches one after another, made ahead by threads.
 #[pyclass(module = "roundelay")]
-pub struct Batches(io::Batches<roundelay::Delay>);
+pub struct Batches(io::Batches<Shift>);
 
 #[pymethods]
 impl Loader {

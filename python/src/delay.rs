@@ -3,23 +3,27 @@
 use ndarray::{ArrayD, Axis, Ix2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use roundelay::delay::Bracket;
+use roundelay::delay::{Bracket, Pattern};
 use roundelay::token::ABSENT;
 use roundelay::{Extent, Frames, Sequencer, Start, Steps};
 
 use crate::array::{Alike, Ids, floats, for_ids, narrow, wide};
 use crate::error::OrRaise;
-use crate::layout::{draw, layout};
+use crate::layout::{draw, json, layout};
+use crate::shift::Shift;
 
 /// The shift of every stream of a layout: frames to steps, and back.
 ///
 /// `extent` is "extend" (S = T + largest delay, nothing is lost) or "truncate" (S = T, the last codes of each stream fall
 /// off, as Kyutai trains); `start` is "none" or "initial" (one column of initial ids in front, so that steps `[..., :-1]`
 /// are a model's input and `[..., 1:]` its target); `bos` and `eos` put columns of these ids around the codes.
+///
+/// `pattern` lays the codes out in another way, for up to so many `frames`: text such as "flatten" or
+/// "delay:delays=0,1,2;flatten_first=2", or a dictionary with the same fields.
 #[pyclass(frozen, module = "roundelay")]
 pub struct Delay {
     pub layout: roundelay::Layout,
-    pub shift: roundelay::Delay,
+    pub shift: Shift,
     #[pyo3(get)]
     extent: String,
     #[pyo3(get)]
@@ -48,11 +52,31 @@ pub struct Undone {
 #[pymethods]
 impl Delay {
     #[new]
-    #[pyo3(signature = (layout, extent = "extend", start = "none", *, bos = false, eos = false))]
-    fn new(layout: &Bound<'_, PyAny>, extent: &str, start: &str, bos: bool, eos: bool) -> PyResult<Self> {
-        let layout = self::layout(layout)?.into_owned();
-        let shift = Delay::shift_of(&layout, extent, start)?;
-        let shift = shift.bracketed(&layout, Bracket { bos, eos }).or_raise()?;
+    #[pyo3(signature = (layout, extent = "extend", start = "none", *, bos = false, eos = false, pattern = None,
+        frames = None))]
+    fn new(
+        layout: &Bound<'_, PyAny>,
+        extent: &str,
+        start: &str,
+        bos: bool,
+        eos: bool,
+        pattern: Option<&Bound<'_, PyAny>>,
+        frames: Option<usize>,
+    ) -> PyResult<Self> {
+        let (layout, bracket) = (self::layout(layout)?.into_owned(), Bracket { bos, eos });
+        let shift = match (pattern, frames) {
+            (None, None) => Delay::shift_of(&layout, extent, start)?,
+            (Some(pattern), Some(frames)) => {
+                let (pattern, columns) = (pattern_of(pattern)?, bracket.columns(frames));
+                let plan = pattern.plan(&layout, columns, extent_of(extent)?, start_of(start)?);
+                Shift::Plan(plan.or_raise()?)
+            }
+            (Some(_), None) => {
+                return Err(PyValueError::new_err("frames is missing, expected how many the pattern is for"));
+            }
+            (None, Some(_)) => return Err(PyValueError::new_err("pattern is missing, expected one beside frames")),
+        };
+        let shift = shift.bracketed(&layout, bracket).or_raise()?;
         Ok(Delay { layout, shift, extent: extent.to_owned(), start: start.to_owned() })
     }
 
@@ -134,8 +158,9 @@ impl Delay {
 }
 
 impl Delay {
-    pub fn shift_of(layout: &roundelay::Layout, extent: &str, start: &str) -> PyResult<roundelay::Delay> {
-        Ok(roundelay::Delay::new(layout, extent_of(extent)?, start_of(start)?))
+    /// Of the layout's own delays.
+    pub fn shift_of(layout: &roundelay::Layout, extent: &str, start: &str) -> PyResult<Shift> {
+        Ok(Shift::Delay(roundelay::Delay::new(layout, extent_of(extent)?, start_of(start)?)))
     }
 }
 
@@ -182,7 +207,13 @@ pub fn jmoshi_labels(tokens: &Bound<'_, PyAny>, layout: &Bound<'_, PyAny>, ignor
     })
 }
 
-fn extent_of(name: &str) -> PyResult<Extent> {
+/// Text in the short form or as JSON, or a dictionary.
+fn pattern_of(given: &Bound<'_, PyAny>) -> PyResult<Pattern> {
+    let text = json(given)?;
+    if text.trim_start().starts_with('{') { Pattern::from_json(&text).or_raise() } else { text.parse().or_raise() }
+}
+
+pub fn extent_of(name: &str) -> PyResult<Extent> {
     match name {
         "extend" => Ok(Extent::Extend),
         "truncate" => Ok(Extent::Truncate),
@@ -190,7 +221,7 @@ fn extent_of(name: &str) -> PyResult<Extent> {
     }
 }
 
-fn start_of(name: &str) -> PyResult<Start> {
+pub fn start_of(name: &str) -> PyResult<Start> {
     match name {
         "none" => Ok(Start::None),
         "initial" => Ok(Start::Initial),

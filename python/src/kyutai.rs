@@ -2,7 +2,6 @@
 
 use ndarray::Ix3;
 use numpy::{IntoPyArray, PyArray2};
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use roundelay::Frames;
@@ -10,7 +9,7 @@ use roundelay::pipeline::KyutaiWindow;
 use roundelay::text::{KyutaiRule, Rule};
 use serde_json::Value;
 
-use crate::array::stored;
+use crate::array::{shaped, stored};
 use crate::data::parsed;
 use crate::error::OrRaise;
 use crate::layout::{layout, options};
@@ -45,14 +44,17 @@ pub fn kyutai_window<'py>(
     fields.entry("frames_as_seconds").or_insert(true.into());
     let rule: KyutaiRule = parsed("options of the rule", Value::Object(fields))?;
     let words = words.map(|words| words.iter().map(word).collect::<PyResult<Vec<_>>>()).transpose()?;
-    let codes = stored(codes)?;
-    let axes = codes.ndim();
-    let codes = codes.into_dimensionality::<Ix3>();
-    let codes = Frames(codes.map_err(|_| PyValueError::new_err(format!("the codes have {axes} axes, expected 3")))?);
+    let codes = Frames(shaped::<_, Ix3>("codes", stored(codes)?)?);
     let rows = py.detach(|| {
         let window = KyutaiWindow { start, duration };
         let inside = words.map(|words| Rule::Kyutai(rule).tokenize(window.words(&words)?, tokenizer)).transpose()?;
         window.rows(&layout, rule, speaker, &codes, inside)
     });
     Ok(rows.or_raise()?.0.0.into_pyarray(py))
+}
+
+/// Moshi-finetune's search among words: the first whose start is not before a time, or how many there are.
+#[pyfunction]
+pub fn first_not_before(starts: Vec<f64>, time: f64) -> usize {
+    roundelay::pipeline::first_not_before(&starts, time)
 }

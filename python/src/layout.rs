@@ -8,7 +8,7 @@ use ndarray::Array2;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use roundelay::report::{Drawing, Picture};
-use roundelay::{Extent, Frames, Policy, Start};
+use roundelay::{Extent, Frames, Policy, Sequencer, Start};
 
 use crate::error::{OrRaise, read};
 
@@ -156,7 +156,7 @@ const FRAMES: usize = 4;
 const FIRST: i64 = 10;
 
 /// The grid that codes become.
-pub fn draw(layout: &roundelay::Layout, delay: &roundelay::Delay, codes: &Array2<i64>) -> PyResult<String> {
+pub fn draw(layout: &roundelay::Layout, delay: &impl Sequencer, codes: &Array2<i64>) -> PyResult<String> {
     let picture = Picture::new(layout, delay, &Policy::default(), &Frames(codes.view())).or_raise()?;
     // Without its head, which says how large it is: arrays and layouts say that themselves.
     let drawing = Drawing::new(&picture).to_string();

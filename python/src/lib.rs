@@ -6,28 +6,38 @@
 //! The names, their types and their documentation are in `roundelay/_roundelay.pyi`.
 
 mod array;
+mod codebook;
+mod codec;
 mod data;
 mod delay;
 mod error;
+mod joint;
 mod kyutai;
 mod layout;
 mod line;
 mod prep;
+mod shift;
 mod text;
 mod weights;
 
 #[pyo3::pymodule]
 mod _roundelay {
     #[pymodule_export]
+    use super::codebook::Usage;
+    #[pymodule_export]
+    use super::codec::Codec;
+    #[pymodule_export]
     use super::data::{Batches, Dataset, Loader};
     #[pymodule_export]
     use super::delay::{Built, Delay, Undone, jmoshi_labels};
     #[pymodule_export]
-    use super::kyutai::{kyutai_window, kyutai_windows};
+    use super::joint::Joint;
+    #[pymodule_export]
+    use super::kyutai::{first_not_before, kyutai_window, kyutai_windows};
     #[pymodule_export]
     use super::layout::{Layout, Stream};
     #[pymodule_export]
-    use super::line::KyutaiLine;
+    use super::line::{DelayLine, KyutaiLine, UndelayLine};
     #[pymodule_export]
     use super::prep::{merge, prep};
     #[pymodule_export]

@@ -180,6 +180,9 @@ def test_moshi_windows(bpe):
             own = params["rows"][params["rank"] :: params["world_size"]]
             starts = [[row["path"], start] for row in own for start in roundelay.kyutai_windows(row["duration"], params["duration_sec"])]
             assert starts == [chunk[:2] for chunk in case["expect"]["chunks"]]
+        elif case["kind"] == "dicho":
+            found = [roundelay.first_not_before(params["starts"], value) for value in params["values"]]
+            assert found == case["expect"]["indices"]
         else:
             continue
         run[case["kind"]] += 1
