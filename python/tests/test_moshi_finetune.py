@@ -173,6 +173,22 @@ def test_windows_of_a_dataset_are_theirs_up_to_the_end_of_the_sound(recordings):
     assert (compared, short) == (10, 3)
 
 
+@pytest.mark.parametrize(("starts", "moved"), [((8.3, 9.21, 10.5), 0), ((8.3, 9.2, 10.5), 1)])
+def test_only_words_on_a_frames_edge_stand_elsewhere(recordings, tmp_path, starts, moved):
+    for name in ("espeak_dialogue_stereo.wav", "espeak_dialogue_stereo.mimi_synthetic.npy"):
+        (tmp_path / name).write_bytes((recordings / name).read_bytes())
+    (tmp_path / "data.jsonl").write_text('{"path": "espeak_dialogue_stereo.wav"}')
+    words = [["yes", [start, start + 0.3], "SPEAKER_MAIN"] for start in starts]
+    (tmp_path / "espeak_dialogue_stereo.json").write_text(json.dumps({"alignments": words}))
+    codes = np.load(tmp_path / "espeak_dialogue_stereo.mimi_synthetic.npy")[..., 2 * FRAMES : 3 * FRAMES]
+    theirs = InterleavedTokenizer(Mimi(codes.astype("int64")), interleaver(keep_main_only=True), DURATION)
+    row = theirs(np.zeros((2, 1)), 8.0, str(tmp_path / "espeak_dialogue_stereo.wav")).codes[0, 0]
+    ours = Dataset(prepared(tmp_path))[2]["codes"][0]
+    # 9.2 - 8.0 is less than 1.2 in doubles, where frame 15 begins.
+    assert np.flatnonzero(ours > 3).tolist() == [3, 15, 31]
+    assert np.flatnonzero(row > 3).tolist() == [3, 15 - moved, 31]
+
+
 def test_batches_are_the_segments_in_order(recordings):
     twin = segments(recordings / "dataset", "train")
     loader = build(recordings / "dataset", shuffle=False)
