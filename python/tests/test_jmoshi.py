@@ -38,6 +38,12 @@ def test_parts_labels_and_batches_are_as_recorded():
     assert (len(cases), sequences, chunks) == (8, 24, 36)
 
 
+def test_a_part_of_the_least_length_stays():
+    codes = np.zeros((17, 9), "int16")
+    # One step in front, one behind.
+    assert [len(examples(codes, "j-moshi", min_length=steps)) for steps in (11, 12)] == [1, 0]
+
+
 def test_batches_of_tensors_are_as_recorded():
     torch = pytest.importorskip("torch")
     cases, tensors = recorded("jmoshi/jmoshi")

@@ -1,5 +1,6 @@
 """moshi-finetune's names: its recorded cases through them, and its batches against a slow, obvious twin."""
 
+import itertools
 import json
 import math
 import sys
@@ -204,13 +205,17 @@ def test_ranks_share_an_epoch(recordings):
     twin = segments(recordings / "dataset", "train")
     shuffled = {seed: rows(build(recordings / "dataset", 1, seed=seed), 7) for seed in (3, 4)}
     assert sorted(shuffled[3]) == sorted(shuffled[4]) == sorted(twin) and shuffled[3] != shuffled[4]
-    for world_size in (2, 3):
-        ranks = [build(recordings / "dataset", 1, rank=rank, world_size=world_size) for rank in range(world_size)]
-        steps = -(-len(twin) // world_size)
-        seen = [rows(rank, steps) for rank in ranks]
-        own = [{json.dumps(row) for row in rank} for rank in seen]
-        assert sum(map(len, own)) == len(set.union(*own)) == len(twin)
-        assert all(len(rank) == steps for rank in seen)
+    for seed, batch, world_size in itertools.product(range(8), (1, 2), (1, 2, 3)):
+        of = lambda rank: build(recordings / "dataset", batch, rank=rank, world_size=world_size, seed=seed)
+        ranks = [of(rank) for rank in range(world_size)]
+        steps = -(-len(twin) // (batch * world_size))
+        for _ in range(2):
+            seen = [[json.dumps(row) for row in rows(rank, steps)] for rank in ranks]
+            own = [set(rank) for rank in seen]
+            assert sum(map(len, own)) == len(set.union(*own)) == len(twin)
+            for rank in seen:
+                assert len(rank) == steps * batch
+                assert {row for row in rank if rank.count(row) > 1} <= set(rank[: 2 * batch])
     with pytest.raises(ValueError, match="no window of epoch 0 is left for this rank"):
         next(build(recordings / "dataset", 4, rank=7, world_size=8))
 

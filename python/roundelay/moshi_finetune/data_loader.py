@@ -24,8 +24,8 @@ class DataLoader:
     """Batches of a dataset's windows, without delays: codes int64 `[row, stream, frame]`, absent behind a short window.
 
     Training never ends and goes on from `place`, an epoch and a step, on all ranks alike; each loop over an evaluation
-    begins anew and ends with the data. Every batch is full: rows that an epoch's end leaves open are this rank's first
-    ones of the epoch again.
+    begins anew and ends with the data. Every batch is full: rows that a step lacks are this rank's first ones of the
+    epoch again.
     """
 
     def __init__(
@@ -63,8 +63,9 @@ class DataLoader:
             raise StopIteration
         rows = self._rows(epoch, step)
         if len(rows) < self.batch_size:
-            again = self._rows(epoch, 0)
-            if not again:
+            # The order mixes batches, so the one that lacks rows may be any of the epoch's, also the first.
+            again = next(filter(None, (self._rows(epoch, at) for at in range(self.loader.steps(epoch)))), None)
+            if again is None:
                 raise ValueError(f"no window of epoch {epoch} is left for this rank, expected at least one for each")
             rows += itertools.islice(itertools.cycle(again), self.batch_size - len(rows))
         self.place = self.loader.after(epoch, step)
