@@ -19,7 +19,7 @@ use crate::shift::Shift;
 /// are a model's input and `[..., 1:]` its target); `bos` and `eos` put columns of these ids around the codes.
 ///
 /// `pattern` lays the codes out in another way, for up to so many `frames`: text such as "flatten" or
-/// "delay:delays=0,1,2;flatten_first=2", or a dictionary with the same fields.
+/// "delay:delays=0,1,2;flatten-first=2", or a dictionary with the same fields.
 #[pyclass(frozen, module = "roundelay")]
 pub struct Delay {
     pub layout: roundelay::Layout,

@@ -137,3 +137,28 @@ def test_jmoshi_parquet_goes_out_and_in(folder, tmp_path):
     assert back.layout.name == "j-moshi" and back.ids == dataset.ids
     for name in dataset.ids:
         assert_array_equal(back[name]["codes"], dataset[name]["codes"])
+
+
+def test_codebooks_are_counted(folder):
+    dataset = Dataset(folder)
+    codebooks = dataset.codebooks(count=2)["codebooks"]
+    streams = [stream for stream in dataset.layout.streams if stream.kind != "text"]
+    assert len(codebooks) == len(streams)
+    usage = roundelay.Usage(streams[0].cardinality)
+    for name in dataset.ids:
+        usage.add(dataset[name]["codes"][1])
+    counted = codebooks[0]
+    assert (counted["total"], counted["used"], counted["dead"]) == (usage.total, usage.used, len(usage.dead(count=2)))
+    assert counted["perplexity"] == pytest.approx(usage.perplexity)
+
+
+def test_batches_of_a_pattern(folder):
+    dataset = Dataset(folder)
+    frames = max(dataset[name]["codes"].shape[1] for name in dataset.ids)
+    delay = Delay("moshi-7b", start="initial", pattern="delay", frames=frames)
+    pattern, plain = Loader(folder, delay, batch=2, split=None), Loader(folder, batch=2, split=None)
+    ours, theirs = pattern.batch(0, 0), plain.batch(0, 0)
+    assert ours["rows"] == theirs["rows"]
+    steps = theirs["target"].shape[-1]
+    trained = theirs["weights"] > 0
+    assert_array_equal(ours["target"][..., :steps][trained], theirs["target"][trained])

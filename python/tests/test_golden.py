@@ -59,7 +59,15 @@ def kyutai(params):
     return Policy("kyutai", **changes, pad_ids=pads, text_pad=params["text_padding_weight"] if ids else 1.0)
 
 
-def test_moshi_loss_weights():
+def loss(weights, logits, targets):
+    """Weights times cross-entropies, by sums; what weighs nothing is not looked at."""
+    logits = logits.astype("float64")
+    chosen = np.take_along_axis(logits, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    entropies = np.log(np.exp(logits).sum(axis=-1)) - chosen
+    return np.where(weights > 0, weights * entropies, 0).sum()
+
+
+def test_moshi_loss_weights_and_losses():
     cases, tensors = recorded("moshi/loss")
     run = {"loss": 0, "end_to_end": 0, "refused": 0}
     for case in cases:
@@ -74,7 +82,7 @@ def test_moshi_loss_weights():
             check_loss(case, policy, ours)
             run["loss"] += 1
         else:
-            check_end_to_end(params, policy, ours)
+            check_end_to_end(case, policy, ours)
             run["end_to_end"] += 1
     assert run == {"loss": 13, "end_to_end": 2, "refused": 1}
 
@@ -92,17 +100,33 @@ def check_loss(case, policy, ours):
         assert_array_equal(weights.frames, np.where(codes < 0, 0, ours("weights")))
         return
     assert_array_equal(weights.frames, ours("weights"))
-    assert weights.sums["text"] + weights.sums["audio"] == ours("weight_sum")[0]
+    total = weights.sums["text"] + weights.sums["audio"]
+    assert total == ours("weight_sum")[0]
+    ours_loss = loss(weights.frames, ours("logits"), codes)
+    if total > 0:
+        assert ours_loss / total == pytest.approx(case["expect"]["loss"], rel=1e-5)
+    else:
+        # Nothing to learn: NaN there, nothing here.
+        assert case["expect"]["loss_is_nan"] and ours_loss == 0
 
 
-def check_end_to_end(params, policy, ours):
+def check_end_to_end(case, policy, ours):
+    params, expect = case["params"], case["expect"]
     rows = [
         stream(f"s{k}", "text" if k == 0 else kind_of(k - 1), params["text_card" if k == 0 else "card"], delay, level=k - 1,
                trained=k <= params["dep_q"])
         for k, delay in enumerate(params["delays"])
     ]
     for batch in range(params["num_microbatches"]):
-        weights = policy.weigh(ours(f"mb{batch}_codes"), Delay(layout(rows), "truncate")).frames
+        codes = ours(f"mb{batch}_codes")
+        weighed = policy.weigh(codes, Delay(layout(rows), "truncate"))
+        weights = weighed.frames
+        trained = slice(1, 1 + params["dep_q"])
+        # Of what the logits cannot tell, as truncation cut it off, the weights are 0.
+        text = loss(weights[:, :1], ours(f"mb{batch}_text_logits"), codes[:, :1]) / weighed.sums["text"]
+        audio = loss(weights[:, trained], ours(f"mb{batch}_logits"), codes[:, trained]) / weighed.sums["audio"]
+        for name, value in {"text_loss": text, "audio_loss": audio, "loss": text + audio}.items():
+            assert value == pytest.approx(expect["microbatches"][batch][name], rel=1e-5), (case["name"], name)
         assert_array_equal(weights[:, :1], ours(f"mb{batch}_text_weights"))
         assert_array_equal(weights[:, 1 : 1 + params["dep_q"]], ours(f"mb{batch}_audio_weights"))
         assert not weights[:, 1 + params["dep_q"] :].any()
@@ -169,7 +193,7 @@ def window(codes, file, params, start, grid, tokenizer):
 def test_moshi_windows(bpe):
     cases, tensors = recorded("moshi/window")
     files = json.loads((FIXTURES / "reference/moshi/window.json").read_text())["files"]
-    run = {"window": 0, "chunking": 0}
+    run = {"window": 0, "chunking": 0, "dicho": 0}
     for case in cases:
         params, name = case["params"], case["name"]
         if case["kind"] == "window":
@@ -184,9 +208,11 @@ def test_moshi_windows(bpe):
             found = [roundelay.first_not_before(params["starts"], value) for value in params["values"]]
             assert found == case["expect"]["indices"]
         else:
+            # test_moshi_finetune has it.
+            assert case["kind"] == "collate"
             continue
         run[case["kind"]] += 1
-    assert run == {"window": 17, "chunking": 3}
+    assert run == {"window": 17, "chunking": 3, "dicho": 1}
 
 
 def test_moshi_pipeline(bpe):
@@ -275,9 +301,9 @@ def jmoshi_layout(case, delays):
     return layout(rows)
 
 
-def test_jmoshi_sequences_labels_and_weights():
+def test_jmoshi_sequences_labels_weights_and_losses():
     cases, tensors = recorded("jmoshi/jmoshi")
-    sequences = chunks = 0
+    sequences = chunks = losses = 0
     for case in cases:
         ours = lambda name: tensors[f"{case['id']}/{name}"]
         grid, ignore = jmoshi_layout(case, case["delays"]), case["zero"]
@@ -299,4 +325,10 @@ def test_jmoshi_sequences_labels_and_weights():
         audio = ours("weights_audio").astype("float32").transpose(0, 2, 1)
         assert_array_equal(weights[:, 1 : 1 + audio.shape[1]], audio)
         assert not weights[:, 1 + audio.shape[1] :].any()
-    assert (len(cases), sequences, chunks) == (8, 24, 36)
+        if case["loss"] is not None:
+            folded = np.concatenate([ours("loss_text_labels")[:, None], ours("loss_audio_labels").transpose(0, 2, 1)], axis=1)
+            text = loss(weights[:, 0], ours("loss_text_logits"), folded[:, 0])
+            audio = loss(weights[:, 1 : folded.shape[1]], ours("loss_audio_logits").transpose(0, 2, 1, 3), folded[:, 1:])
+            assert text + audio == pytest.approx(case["loss"], rel=1e-5)
+            losses += 1
+    assert (len(cases), sequences, chunks, losses) == (8, 24, 36, 8)

@@ -135,3 +135,134 @@ def test_what_does_not_fit_is_named():
         roundelay.Tokenizer("no-such.model")
     with pytest.raises(ValueError, match="missing is -1"):
         roundelay.undo(np.zeros((3, 4), "uint16"), "delay-1", extent="truncate")
+
+
+PATTERNS = ["parallel", "flatten", "partial-flatten", "coarse-first", "delay:flatten-first=1", {"pattern": "musiclm", "group_by": 2}]
+
+
+@given(pattern=st.sampled_from(PATTERNS), frames=st.integers(1, 9), start=st.sampled_from(["none", "initial"]), seed=st.integers(0, 99))
+def test_patterns_are_undone(pattern, frames, start, seed):
+    name = "higgs" if "higgs" in Layout.presets() else "musicgen"
+    grid = Layout(name)
+    codes = np.random.default_rng(seed).integers(0, 1000, (2, len(grid), frames))
+    options = {"pattern": pattern, "start": start}
+    tokens, mask = roundelay.build(codes, grid, **options)
+    assert (mask.sum(axis=-1) == frames).all()
+    undone = roundelay.undo(tokens, grid, frames=frames, **options)
+    assert undone.mask.all()
+    np.testing.assert_array_equal(undone.codes, codes)
+    weights = roundelay.weigh(codes, grid, roundelay.Policy("moshi", normalize="none"), **options)
+    assert weights.steps.sum() == weights.frames.sum()
+    training = roundelay.training(codes, grid, **options)
+    np.testing.assert_array_equal(training.target, tokens[..., 1:])
+
+
+def test_a_pattern_is_as_it_was_published():
+    codes = np.array([[11, 12], [21, 22], [31, 32]])
+    built = roundelay.build(codes, "delay-1", pattern="partial-flatten")
+    assert built.tokens.tolist() == [[11, 3, 12, 3], [2048, 21, 2048, 22], [2048, 31, 2048, 32]]
+    assert repr(built).startswith("Built [3, 4]\n")
+    for options in ({"pattern": "flatten"}, {"frames": 3}):
+        with pytest.raises(ValueError, match="missing"):
+            roundelay.Delay("delay-1", **options)
+    with pytest.raises(ValueError, match="zigzag"):
+        roundelay.build(codes, "delay-1", pattern="zigzag")
+
+
+@given(
+    extent=st.sampled_from(["extend", "truncate"]),
+    start=st.sampled_from(["none", "initial"]),
+    name=st.sampled_from(["delay-1", "moshi-7b", "musicgen"]),
+    frames=st.integers(0, 12),
+    prompt=st.integers(0, 12),
+)
+def test_lines_give_what_build_and_undo_give(extent, start, name, frames, prompt):
+    grid, prompt = Layout(name), min(prompt, frames)
+    codes = np.random.default_rng(frames).integers(0, 1000, (2, len(grid), frames))
+    delay, line = roundelay.Delay(grid, extent, start), roundelay.DelayLine(grid, 2, extent, start)
+    whole = delay.build(codes).tokens
+    steps = [*np.moveaxis(line.prefill(codes[..., :prompt]), -1, 0)]
+    steps += [line.step(codes[..., t]) for t in range(prompt, frames)] + [line.flush() for _ in range(line.tail)]
+    assert len(steps) == whole.shape[-1]
+    for ours, theirs in zip(steps, np.moveaxis(whole, -1, 0), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    back = roundelay.UndelayLine(grid, 2, extent, start)
+    found = [back.step(step) for step in steps] + [back.flush() for _ in range(back.tail)]
+    undone = delay.undo(whole).codes
+    found = [frame for frame in found if frame is not None]
+    # Of truncated sequences shorter than the delay nothing comes.
+    assert len(found) == frames or frames < grid.max_delay
+    for ours, theirs in zip(found, np.moveaxis(undone, -1, 0), strict=False):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_rows_of_a_line_pause_and_start_anew():
+    line = roundelay.DelayLine("delay-1", 2)
+    both = np.array([[1, 2, 3], [4, 5, 6]])
+    assert line.step(both).tolist() == [[1, 2048, 2048], [4, 2048, 2048]]
+    assert line.step(both, active=[True, False]).tolist() == [[1, 2, 3], [-1, -1, -1]]
+    line.reset(0)
+    assert line.step(both).tolist() == [[1, 2048, 2048], [4, 5, 6]]
+    back = roundelay.UndelayLine("delay-1", 2, missing=-7)
+    assert back.wait == [2, 2] and back.step(both) is None and back.wait == [1, 1]
+    assert back.step(both, active=[True, False]).tolist() == [[1, 2, 3], [-7, -7, -7]]
+    with pytest.raises(ValueError, match="3"):
+        line.step(both[:, :2])
+
+
+@given(codes=st.lists(st.integers(-1, 5)), others=st.lists(st.integers(0, 5)))
+def test_usage_is_what_is_counted(codes, others):
+    usage, other = roundelay.Usage(6), roundelay.Usage(6)
+    usage.add(np.array(codes, "int32"))
+    other.add(np.array(others, "int64").reshape(-1, 1))
+    usage.merge(other)
+    counts = np.bincount([code for code in codes + others if code >= 0], minlength=6)
+    np.testing.assert_array_equal(usage.counts, counts)
+    assert (usage.total, usage.used) == (counts.sum(), (counts > 0).sum())
+    assert usage.dead() == [code for code in range(6) if counts[code] == 0]
+    assert usage.dead(count=2) == [code for code in range(6) if counts[code] < 2]
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    assert usage.perplexity == pytest.approx(2 ** -(shares * np.log2(shares)).sum()) or not usage.total
+
+
+def test_what_is_no_code_is_not_counted():
+    usage = roundelay.Usage(4)
+    with pytest.raises(ValueError, match="the code at position 2 is 4, expected one below 4"):
+        usage.add(np.array([1, -1, 4]))
+    assert usage.total == 0
+    with pytest.raises(ValueError, match="5 codes, expected 4"):
+        usage.merge(roundelay.Usage(5))
+    with pytest.raises(ValueError, match="threshold of dead codes"):
+        usage.dead(fraction=2)
+
+
+def test_joint_vocabularies_are_encoded_and_decoded():
+    joint = roundelay.Joint.disjoint({"text": 32000, "audio": 2048})
+    assert (joint.size, joint.parts) == (34048, {"text": 32000, "audio": 2048})
+    ids = np.array([[0, 2047], [-1, 5]], "int32")
+    encoded = joint.encode("audio", ids)
+    assert encoded.tolist() == [[32000, 34047], [-1, 32005]]
+    assert joint.decode("audio", encoded).tolist() == ids.tolist()
+    assert joint.mask("audio").nonzero()[0].tolist() == list(range(32000, 34048))
+    assert roundelay.Joint.shared({"a": 3, "b": 5}).shared_ids("a", "b") == [0, 1, 2]
+    assert list(roundelay.Joint.of_layout("delay-1", {"words": 10}).parts) == ["words", "text", "main.0", "main.1"]
+    assert roundelay.Joint.from_json(joint.to_json()) == joint
+    assert all(roundelay.Joint.preset(name).size for name in roundelay.Joint.presets())
+    with pytest.raises(ValueError, match="position 1"):
+        joint.decode("audio", np.array([32000, 7]))
+    with pytest.raises(ValueError, match="one of text, audio"):
+        joint.mask("video")
+
+
+def test_the_codec_hears_what_it_says():
+    codec = roundelay.Codec()
+    time = np.arange(codec.sample_rate, dtype="float32") / codec.sample_rate
+    codes = codec.encode(0.3 * np.sin(2 * np.pi * 150 * time))
+    assert codes.shape == (codec.codebooks, 13) and codes.dtype == np.int32
+    assert 0 <= codes.min() and codes.max() < codec.cardinality
+    samples = codec.decode(codes)
+    assert samples.shape == (13 * codec.sample_rate * 2 // 25,) and np.abs(samples).max() > 0.05
+    with pytest.raises(ValueError, match="the samples have 2 axes, expected 1"):
+        codec.encode(np.zeros((2, 9), "float32"))
+    with pytest.raises(ValueError, match="mp3"):
+        roundelay.Codec("mp3")
