@@ -12,9 +12,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use corpus::{Corpus, assert_same};
+use corpus::{Corpus, assert_same, folder_bytes};
 use roundelay::batch::{Segment, Split};
-use roundelay::io::{Dataset, DatasetInfo, PrepOptions, Shard, ValidShare, merge, verify};
+use roundelay::io::{Dataset, DatasetInfo, PrepOptions, Shard, ValidShare, merge, prep, verify};
 use roundelay::window::Border;
 
 fn segments(folder: &Path) -> Vec<Segment> {
@@ -59,6 +59,33 @@ fn shards_merged_are_the_single_run_to_the_byte() {
         assert_eq!(merged(&folders, &output), info, "{count} shards");
         assert_same(&output, &corpus.at("whole"));
     }
+}
+
+#[test]
+fn a_finished_shard_is_left_as_it_is_by_the_same_call_only() {
+    let corpus = Corpus::new(20);
+    let options = |more: &dyn Fn(&mut PrepOptions)| {
+        let mut options = PrepOptions { shard: Some(Shard::new(0, 2).unwrap()), ..corpus.options() };
+        more(&mut options);
+        options
+    };
+    let again = |options: &PrepOptions| prep(&corpus.manifest(), &corpus.at("shard"), options, &mut |_| Ok(()));
+    let info = again(&options(&|_| {})).unwrap();
+    let written = || fs::metadata(corpus.at("shard/dataset.json")).unwrap().modified().unwrap();
+    let before = (written(), folder_bytes(&corpus.at("shard")));
+    assert_eq!(again(&options(&|options| options.jobs = 2)).unwrap(), info);
+    assert!((written(), folder_bytes(&corpus.at("shard"))) == before, "it was written again");
+    let refused = |options: &PrepOptions| {
+        let error = again(options).unwrap_err().to_string();
+        assert!(error.contains("output folder is the folder of a finished dataset"), "{error}");
+    };
+    refused(&options(&|options| options.window = Some("2".parse().unwrap())));
+    refused(&options(&|options| options.shard = Some(Shard::new(1, 2).unwrap())));
+    refused(&options(&|options| options.shard = None));
+    // The last line is of another shard or none: the manifest is another all the same.
+    fs::write(corpus.manifest(), fs::read_to_string(corpus.manifest()).unwrap() + "\n{}").unwrap();
+    refused(&options(&|_| {}));
+    assert!((written(), folder_bytes(&corpus.at("shard"))) == before);
 }
 
 #[test]

@@ -23,11 +23,12 @@ use self::folder::{Claim, Folder};
 use self::job::Job;
 pub use self::options::{PrepOptions, ValidShare};
 pub use self::source::CodeSource;
-use super::dataset::{Counts, DatasetInfo};
+use super::dataset::{Counts, Dataset, DatasetInfo, INFO_FILE};
 use super::files;
 use super::shard::ShardInfo;
 use crate::error::{Error, Result};
 use crate::stream::Layout;
+use crate::tally::Tally;
 
 /// How far a run is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +42,8 @@ pub struct PrepProgress {
 /// Prepares every recording of a manifest, or those of a shard, into `folder`, and tells the progress after each few; an
 /// error of `progress` breaks the run off.
 ///
-/// A recording that cannot be used is a line in `rejects.jsonl` and the run goes on.
+/// A recording that cannot be used is a line in `rejects.jsonl` and the run goes on. A shard that the same call has
+/// finished stays as it is: jobs of an array, and tasks of a cluster, may be started again.
 ///
 /// # Errors
 /// `Invalid` if the folder holds anything but an unfinished run of the same manifest and options, or a dataset without
@@ -61,6 +63,9 @@ pub fn prep(
     let mut info = job.info()?;
     info.shard = options.shard.map(|shard| ShardInfo { shard, manifest: sha256.clone(), parts: Vec::new() });
     let plan = Plan { manifest: &sha256, layout: &options.layout, info: &info };
+    if let Some(info) = finished_shard(folder, &plan)? {
+        return Ok(info);
+    }
     let plan = serde_json::to_value(plan).map_err(|e| Error::malformed("plan", e))?;
     let folder = match Folder::claim(folder, &plan, &options.layout)? {
         Claim::ToDo(folder) => folder,
@@ -91,6 +96,24 @@ struct Plan<'a> {
     manifest: &'a str,
     layout: &'a Layout,
     info: &'a DatasetInfo,
+}
+
+/// The description of the shard in a folder, if the same run has finished it. One without a segment is made again: its
+/// recordings may be there by now.
+fn finished_shard(folder: &Path, plan: &Plan) -> Result<Option<DatasetInfo>> {
+    if plan.info.shard.is_none() || folder::is_unfinished(folder) || !folder.join(INFO_FILE).exists() {
+        return Ok(None);
+    }
+    let dataset = Dataset::open(folder)?;
+    let mut begun = DatasetInfo {
+        counts: Counts::default(),
+        events: Tally::default(),
+        parts: Vec::new(),
+        ..dataset.info().clone()
+    };
+    begun.shard.iter_mut().for_each(|shard| shard.parts.clear());
+    let same = begun == *plan.info && dataset.layout() == plan.layout && dataset.info().counts.segments > 0;
+    Ok(same.then(|| dataset.info().clone()))
 }
 
 /// It is read more than once.
