@@ -182,6 +182,7 @@ fn jobs_and_interruptions_do_not_change_a_byte() {
     assert_eq!(
         one.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
         [
+            "README.md",
             "dataset.json",
             "events.jsonl",
             "layout.json",

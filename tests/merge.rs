@@ -59,6 +59,8 @@ fn shards_merged_are_the_single_run_to_the_byte() {
         assert_eq!(merged(&folders, &output), info, "{count} shards");
         assert_same(&output, &corpus.at("whole"));
     }
+    let card = fs::read_to_string(corpus.at("whole/README.md")).unwrap();
+    assert!(card.contains(&format!("| segments | {} |\n", info.counts.segments)), "{card}");
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub use audio::{Audio, read_audio, resample, write_wav};
 pub use codec::open_builtin;
 #[cfg(feature = "mimi")]
 pub use codec::open_mimi;
+pub use dataset::{CARD_FILE, EVENTS_FILE, INDEX_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE};
 pub use dataset::{Counts, Dataset, DatasetInfo, Identity, Index, Reject, Segments, verify_part};
-pub use dataset::{EVENTS_FILE, INDEX_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE};
 pub use files::{remove_leftovers, sha256_of_file, write_atomic, write_json_atomic};
 pub use jmoshi::{JmoshiCounts, export_jmoshi};
 pub use loader::{Batches, Loaded, Loader, LoaderOptions, Made};

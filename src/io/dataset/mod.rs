@@ -1,8 +1,8 @@
 //! A dataset's folder: parts in order, the layout, what is known of the whole, and its segments by number.
 //!
 //! ```text
-//! layout.json  part-00000.parquet  part-00001.parquet  ..  events.jsonl  rejects.jsonl  dataset.json
-//! └─ first                                                                  last: its presence ends the run ─┘
+//! layout.json  part-00000.parquet  part-00001.parquet  ..  events.jsonl  rejects.jsonl  README.md  dataset.json
+//! └─ first                                                                             last: its presence ends the run ─┘
 //!
 //! part        0                   1              index.bin: length, split and id of each segment
 //! row group   0      1     2      0      1       what is decoded together, and cached
@@ -10,6 +10,7 @@
 //! ```
 
 mod cache;
+mod card;
 mod index;
 mod info;
 mod jmoshi;
@@ -26,6 +27,7 @@ use crate::stream::Layout;
 use cache::{Cache, lock};
 use shelf::Shelf;
 
+pub(super) use card::card;
 pub use index::Index;
 pub use info::{Counts, DatasetInfo, Identity, Reject, verify_part};
 
@@ -37,6 +39,8 @@ pub const INFO_FILE: &str = "dataset.json";
 pub const EVENTS_FILE: &str = "events.jsonl";
 /// File in the dataset's folder: one [`Reject`] a line.
 pub const REJECTS_FILE: &str = "rejects.jsonl";
+/// File in the dataset's folder: the dataset card, for people and for Hugging Face's `datasets`.
+pub const CARD_FILE: &str = "README.md";
 /// File in the dataset's folder: the [`Index`], which a reader makes and may make again.
 pub const INDEX_FILE: &str = "index.bin";
 

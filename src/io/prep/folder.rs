@@ -18,7 +18,8 @@ use serde_json::Value;
 use crate::batch::Segment;
 use crate::error::{Error, Result};
 use crate::io::dataset::{
-    Counts, Dataset, DatasetInfo, EVENTS_FILE, INDEX_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject, verify_part,
+    CARD_FILE, Counts, Dataset, DatasetInfo, EVENTS_FILE, INDEX_FILE, INFO_FILE, LAYOUT_FILE, REJECTS_FILE, Reject,
+    card, verify_part,
 };
 use crate::io::files::{self, Sealed};
 use crate::io::parts::PartSummary;
@@ -34,6 +35,7 @@ const MAX_JSON: u64 = 1 << 32;
 /// A dataset's folder that this run alone writes to.
 pub(in crate::io) struct Folder {
     path: PathBuf,
+    layout: Layout,
     /// Held until the run ends, however it ends: the system lets go of a dead process's locks.
     _lock: File,
 }
@@ -85,7 +87,7 @@ impl Folder {
         // Before anything is made, so that a foreign folder stays as it is; and again once nobody else can change it.
         check_folder(path, &plan_path, plan)?;
         make(&work)?;
-        let folder = Folder { path: path.to_owned(), _lock: files::lock(&work.join("lock"))? };
+        let folder = Folder { path: path.to_owned(), layout: layout.clone(), _lock: files::lock(&work.join("lock"))? };
         check_folder(path, &plan_path, plan)?;
         files::remove_leftovers(path)?;
         files::remove_leftovers(&work)?;
@@ -130,7 +132,7 @@ impl Folder {
         files::write_json_atomic(&self.record_path(n), record)
     }
 
-    /// Writes the ledger, the rejects and, last, the description that makes the folder a dataset.
+    /// Writes the ledger, the rejects, the card and, last, the description that makes the folder a dataset.
     pub fn finish(self, info: &DatasetInfo, parts: &[usize]) -> Result<()> {
         let events = |n: &usize| lines(&self.record(*n)?.events);
         let rejects = |n: &usize| lines(&self.record(*n)?.rejects);
@@ -141,6 +143,7 @@ impl Folder {
     pub fn finish_with(&self, info: &DatasetInfo, events: &mut Lines<'_>, rejects: &mut Lines<'_>) -> Result<()> {
         self.write_lines(EVENTS_FILE, events)?;
         self.write_lines(REJECTS_FILE, rejects)?;
+        files::write_atomic(&self.path.join(CARD_FILE), card(info, &self.layout).as_bytes())?;
         files::write_json_atomic(&self.path.join(INFO_FILE), info)?;
         self.clear()
     }
@@ -248,7 +251,7 @@ fn is_empty(path: &Path) -> bool {
 
 /// Removes such a dataset, its description last, so that what a killed removal leaves is still one.
 fn remove_empty(path: &Path) -> Result<()> {
-    for file in [INDEX_FILE, LAYOUT_FILE, EVENTS_FILE, REJECTS_FILE, INFO_FILE].map(|name| path.join(name)) {
+    for file in [INDEX_FILE, LAYOUT_FILE, EVENTS_FILE, REJECTS_FILE, CARD_FILE, INFO_FILE].map(|name| path.join(name)) {
         if file.exists() {
             fs::remove_file(&file).map_err(|e| Error::io("remove the file", e).in_file(file.display()))?;
         }
