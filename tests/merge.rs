@@ -308,3 +308,33 @@ fn the_command_line_shares_a_manifest_out_and_joins_it() {
     let error = fails(2, &["prep", path(&manifest), "-o", path(&out), "--shard", "2/2"]);
     assert!(error.contains("shard is 2/2, expected 0/n to n-1/n"), "{error}");
 }
+
+#[cfg(all(feature = "cli", unix))]
+#[test]
+fn a_job_array_of_slurms_writes_what_one_run_writes() {
+    let corpus = Corpus::new(20);
+    corpus.prep("whole", &corpus.options());
+    let (manifest, out, tokenizer) = (corpus.manifest(), corpus.at("out"), corpus::tokenizer());
+    let bin = Path::new(env!("CARGO_BIN_EXE_roundelay")).parent().unwrap();
+    let paths = std::env::join_paths(
+        std::iter::once(bin.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let run = |variables: &[(&str, &str)], more: &[&str]| {
+        let mut job = std::process::Command::new("bash");
+        job.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/slurm-prep.sh")).args([&manifest, &out]).args(more);
+        job.env("PATH", paths.as_ref().unwrap()).envs(variables.iter().copied());
+        job.output().unwrap()
+    };
+    let prep = ["--tokenizer", program::path(&tokenizer), "--codec", "codes", "--part-recordings", "5"];
+    let task = |id| run(&[("SLURM_ARRAY_TASK_ID", id), ("SLURM_ARRAY_TASK_COUNT", "2")], &prep);
+    let succeeds = |output: std::process::Output| assert!(output.status.success(), "{output:?}");
+    succeeds(task("0"));
+    let half = run(&[], &[]);
+    assert!(!half.status.success() && program::text(&half.stderr).contains("1/2 is missing"), "{half:?}");
+    // The whole array is submitted again.
+    succeeds(task("0"));
+    succeeds(task("1"));
+    succeeds(run(&[], &[]));
+    assert_same(&out, &corpus.at("whole"));
+    assert!(!corpus.at("out.shards").exists());
+}
