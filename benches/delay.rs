@@ -14,7 +14,7 @@ use roundelay::weights::TrainingViews;
 use roundelay::{Delay, Extent, Frames, Layout, Policy, Sequencer, Start, Steps};
 
 /// Batch, streams and frames: Moshi's batch, a single short clip, and a batch far beyond any cache.
-const SHAPES: [(usize, usize, usize); 3] = [(16, 17, 1250), (16, 17, 125), (256, 17, 1250)];
+const SHAPES: [(usize, usize, usize); 3] = [(16, 17, 1250), (1, 17, 125), (256, 17, 1250)];
 
 /// Every result is looked at: an error would make a very fast bench.
 const FITS: &str = "codes of the layout, and views of its shape";
