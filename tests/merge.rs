@@ -38,11 +38,11 @@ fn shards(corpus: &Corpus, count: usize) -> Vec<PathBuf> {
 }
 
 fn merged(folders: &[PathBuf], output: &Path) -> DatasetInfo {
-    merge(folders, output, &mut |_| {}).unwrap()
+    merge(folders, output, &mut |_| Ok(())).unwrap()
 }
 
 fn refused(folders: &[PathBuf], output: &Path) -> String {
-    merge(folders, output, &mut |_| {}).unwrap_err().to_string()
+    merge(folders, output, &mut |_| Ok(())).unwrap_err().to_string()
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Arrays that come from Python, as views of the memory that they lie in, and arrays that go there.
 
 use ndarray::{Array, ArrayD, ArrayViewD, Dimension};
-use numpy::{Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods};
+use numpy::{
+    Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
+};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
 use roundelay::token::Token;
 
 /// Ids of one of the integer types.
@@ -42,15 +45,16 @@ impl<'py> Ids<'py> {
     pub fn of(source: &Bound<'py, PyAny>) -> PyResult<Self> {
         let array = untyped(source)?;
         macro_rules! first {
-            ($($kind:ident)*) => {$(
-                if let Some(ids) = view(&array)? {
+            ($array:expr, $($kind:ident)*) => {$(
+                if let Some(ids) = view($array)? {
                     return Ok(Ids::$kind(ids));
                 }
             )*};
         }
-        first!(I64 I32 I16 U32 U16 U8);
-        let expected = "int64, int32, int16, uint32, uint16 or uint8";
-        Err(PyTypeError::new_err(format!("the ids are {}, expected {expected}", array.dtype())))
+        first!(&array, I64 I32 I16 U32 U16 U8);
+        let other = converted(array.clone())?;
+        first!(&other, I64 I32 I16 U32 U16 U8);
+        Err(PyTypeError::new_err(format!("the ids are {}, expected integers", array.dtype())))
     }
 }
 
@@ -92,17 +96,66 @@ pub fn floats<'py>(source: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArrayDyn<'p
 /// As an array of numpy's, without a copy where there can be one without.
 fn untyped<'py>(source: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyUntypedArray>> {
     if let Ok(array) = source.cast::<PyUntypedArray>() {
-        return Ok(array.clone());
+        return checked(array.clone());
     }
     let py = source.py();
     let array = match from_torch(source)? {
-        Some(_) => source.call_method0(intern!(py, "numpy"))?,
+        Some(_) => source.call_method0(intern!(py, "numpy")).map_err(|e| unseen(py, &e))?,
         None if source.hasattr(intern!(py, "__dlpack__"))? => {
             py.import("numpy")?.call_method1(intern!(py, "from_dlpack"), (source,))?
         }
         None => py.import("numpy")?.call_method1(intern!(py, "asarray"), (source,))?,
     };
-    Ok(array.cast_into()?)
+    checked(array.cast_into()?)
+}
+
+/// What a view may have.
+const MOST_AXES: usize = 32;
+
+fn checked<'py>(array: Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    if array.ndim() > MOST_AXES {
+        let found = array.ndim();
+        return Err(PyValueError::new_err(format!("the array has {found} axes, expected at most {MOST_AXES}")));
+    }
+    if !array.is_exact_instance_of::<PyUntypedArray>() && array.hasattr(intern!(array.py(), "mask"))? {
+        return Err(PyTypeError::new_err("the array has a mask, expected one without: fill what is masked"));
+    }
+    Ok(array)
+}
+
+/// PyTorch's own reason, and what would be seen.
+fn unseen(py: Python<'_>, error: &PyErr) -> PyErr {
+    let reason = error.value(py);
+    PyTypeError::new_err(format!(
+        "{reason}; expected a tensor on the processor, without gradient, of a type of numpy's"
+    ))
+}
+
+/// What cannot be seen as it lies, as something that can: other orders of bytes, int8 as int16, uint64 as int64, and an
+/// empty list, of which numpy says float64, as int64. The rest stays.
+fn converted<'py>(array: Bound<'py, PyUntypedArray>) -> PyResult<Bound<'py, PyUntypedArray>> {
+    let (py, dtype) = (array.py(), array.dtype());
+    let seen_as = match (dtype.kind(), dtype.itemsize()) {
+        (b'i', 1) => PyString::new(py, "int16").into_any(),
+        (b'u', 8) => {
+            check_fits(&array)?;
+            PyString::new(py, "int64").into_any()
+        }
+        (b'f', 8) if array.len() == 0 => PyString::new(py, "int64").into_any(),
+        _ => dtype.call_method1(intern!(py, "newbyteorder"), ("=",))?,
+    };
+    Ok(array.call_method1(intern!(py, "astype"), (seen_as,))?.cast_into()?)
+}
+
+fn check_fits(array: &Bound<'_, PyUntypedArray>) -> PyResult<()> {
+    if array.len() == 0 {
+        return Ok(());
+    }
+    let most = array.call_method0(intern!(array.py(), "max"))?;
+    match most.gt(i64::MAX)? {
+        false => Ok(()),
+        true => Err(PyValueError::new_err(format!("an id is {most}, expected one that int64 holds"))),
+    }
 }
 
 /// PyTorch's function that makes tensors of arrays, if this is a tensor.
@@ -110,20 +163,24 @@ fn from_torch<'py>(source: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyA
     static TENSOR: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static FROM_NUMPY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = source.py();
-    let is_tensor = match TENSOR.get(py) {
-        Some(tensor) => source.is_instance(tensor.bind(py))?,
-        // Not imported for those who have no tensors.
-        None => source.get_type().module()?.to_string().split('.').next() == Some("torch"),
-    };
-    if !is_tensor {
+    // Not imported for those who have no tensors.
+    if TENSOR.get(py).is_none() && source.get_type().module()?.to_string().split('.').next() != Some("torch") {
         return Ok(None);
     }
-    TENSOR.import(py, "torch", "Tensor")?;
+    if !source.is_instance(TENSOR.import(py, "torch", "Tensor")?)? {
+        return Ok(None);
+    }
     FROM_NUMPY.import(py, "torch", "from_numpy").map(|from_numpy| Some(from_numpy.clone()))
 }
 
+/// The array if it is one of this type; a copy of it where its items do not lie in step with their size.
 fn view<'py, A: Element>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<PyReadonlyArrayDyn<'py, A>>> {
     let Ok(array) = array.cast::<PyArrayDyn<A>>() else { return Ok(None) };
+    let in_step = array.strides().iter().all(|stride| stride % size_of::<A>() as isize == 0);
+    let array = match in_step && array.data().is_aligned() {
+        true => array.clone(),
+        false => array.call_method0(intern!(array.py(), "copy"))?.cast_into()?,
+    };
     let lent = |e: numpy::BorrowError| PyValueError::new_err(e.to_string());
     Ok(Some(array.try_readonly().map_err(lent)?))
 }

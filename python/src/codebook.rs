@@ -1,15 +1,17 @@
 //! How codes are used.
 
-use ndarray::ArrayD;
+use ndarray::ArrayViewD;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use roundelay::codebook::Threshold;
+use roundelay::token::Token;
 use serde_json::Value;
 
-use crate::array::{Ids, for_ids, wide};
+use crate::array::{Ids, for_ids};
 use crate::data::parsed;
+use crate::error::limited;
 use crate::layout::options;
 
 /// How often each code of a codebook occurs: counts, and what they come to.
@@ -29,23 +31,17 @@ pub fn threshold(given: Option<&Bound<'_, PyDict>>) -> PyResult<Threshold> {
 #[pymethods]
 impl Usage {
     #[new]
-    fn new(cardinality: usize) -> Self {
-        Usage(roundelay::codebook::Usage::new(cardinality))
+    fn new(cardinality: usize) -> PyResult<Self> {
+        limited("cardinality", cardinality).map(roundelay::codebook::Usage::new).map(Usage)
     }
 
     /// Counts codes of any shape; absent ones are left out.
     fn add(&mut self, codes: &Bound<'_, PyAny>) -> PyResult<()> {
         let ids = Ids::of(codes)?;
-        let codes: ArrayD<i64> = for_ids!(ids, ids => wide(ids));
-        let cardinality = self.0.counts().len();
-        let wrong = codes.iter().position(|&code| code >= 0 && code as usize >= cardinality);
-        if let Some(at) = wrong {
-            let code = codes.iter().nth(at).expect("it was found there");
-            let message = format!("the code at position {at} is {code}, expected one below {cardinality}");
-            return Err(PyValueError::new_err(message));
-        }
-        codes.into_iter().filter(|&code| code >= 0).for_each(|code| self.0.add(code as usize));
-        Ok(())
+        let wrong = for_ids!(ids, ids => codes.py().detach(|| self.count(ids)));
+        let Some((at, code)) = wrong else { return Ok(()) };
+        let below = self.0.counts().len();
+        Err(PyValueError::new_err(format!("the code at position {at} is {code}, expected one below {below}")))
     }
 
     /// Adds what another count of the same codebook saw.
@@ -105,5 +101,18 @@ impl Usage {
     fn __repr__(&self) -> String {
         let (used, codes, total) = (self.0.used(), self.0.counts().len(), self.0.total());
         format!("Usage: {used} of {codes} codes in {total}, perplexity {:.1}", self.0.perplexity())
+    }
+}
+
+impl Usage {
+    /// Nothing is counted if a code is none of the codebook: its position and what it is.
+    fn count<A: Token>(&mut self, codes: ArrayViewD<A>) -> Option<(usize, i64)> {
+        let codes = || codes.iter().map(|&code| code.into());
+        let cardinality = self.0.counts().len() as i64;
+        let wrong = codes().enumerate().find(|&(_, code)| code >= cardinality);
+        if wrong.is_none() {
+            codes().filter(|&code| code >= 0).for_each(|code| self.0.add(code as usize));
+        }
+        wrong
     }
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use numpy::IntoPyArray;
-use pyo3::exceptions::{PyIndexError, PyValueError};
+use pyo3::exceptions::{PyIndexError, PyKeyError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
-use roundelay::batch::{Ahead, Collate, OrderOptions, Place, Position, Split};
+use pyo3::types::{PyDict, PyString};
+use roundelay::batch::{Ahead, Collate, OrderOptions, Packing, Place, Position, Split};
 use roundelay::io::{self, Loaded, LoaderOptions};
 use roundelay::report::CodebookCounts;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::codebook::threshold;
 use crate::delay::Delay;
-use crate::error::OrRaise;
+use crate::error::{OrRaise, limited};
 use crate::layout::{Layout, json, options};
 use crate::shift::Shift;
 use crate::weights::{Policy, sums};
@@ -30,8 +30,12 @@ pub struct Dataset(io::Dataset);
 #[pymethods]
 impl Dataset {
     #[new]
-    fn new(folder: PathBuf) -> PyResult<Self> {
-        io::Dataset::open(&folder).map(Dataset).or_raise()
+    fn new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+        py.detach(|| io::Dataset::open(&folder)).map(Dataset).or_raise()
+    }
+
+    fn __getnewargs__(&self) -> PyResult<(PathBuf,)> {
+        Ok((std::path::absolute(self.0.folder())?,))
     }
 
     #[getter]
@@ -61,7 +65,7 @@ impl Dataset {
         let number = match which.cast::<PyString>() {
             Ok(id) => {
                 let id: String = id.extract()?;
-                index.number(&id).ok_or_else(|| PyValueError::new_err(format!("no segment {id:?} in the dataset")))?
+                index.number(&id).ok_or_else(|| PyKeyError::new_err(format!("no segment {id:?} in the dataset")))?
             }
             Err(_) => {
                 let (asked, len) = (which.extract::<isize>()?, index.len());
@@ -112,9 +116,15 @@ impl Dataset {
 /// `delay` is the layout's with `extent` and `start="initial"` unless given; `split` is "train", "valid" or None for both.
 /// Other options are those of the order: `seed`, `batch`, `world`, `pool`, `pooling`, `shuffle` ("blocks", "full",
 /// "stored"), `crop` ("whole", `{"random": {"frames": n}}`, `{"windows": {"frames": n, "hop": h}}`), `both_sides`,
-/// `packing` (`{"steps": n}`).
+/// `packing` (steps of a row that holds several segments).
 #[pyclass(frozen, module = "roundelay")]
 pub struct Loader(io::Loader<Shift>);
+
+/// Threads, and batches that wait for their turn.
+const MOST_AHEAD: usize = 4096;
+
+/// Epochs that nobody will see the end of.
+const ENDLESS: u64 = 1 << 32;
 
 /// Batches one after another, made ahead by threads.
 #[pyclass(module = "roundelay")]
@@ -124,7 +134,7 @@ pub struct Batches(io::Batches<Shift>);
 impl Loader {
     #[new]
     #[pyo3(signature = (datasets, delay = None, policy = None, *, extent = "extend", rank = 0, split = Some("train"),
-        evaluation = false, text = "cut", cache = 1 << 30, **order))]
+        evaluation = false, text = "cut", cache = 1 << 30, packing = None, **order))]
     #[allow(clippy::too_many_arguments, reason = "Python's are named")]
     fn new(
         datasets: &Bound<'_, PyAny>,
@@ -136,11 +146,13 @@ impl Loader {
         evaluation: bool,
         text: &str,
         cache: usize,
+        packing: Option<usize>,
         order: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Self> {
         let py = datasets.py();
-        let datasets =
-            folders(datasets)?.into_iter().map(|(folder, weight)| Ok((io::Dataset::open(&folder).or_raise()?, weight)));
+        let datasets = folders(datasets)?
+            .into_iter()
+            .map(|(folder, weight)| Ok((py.detach(|| io::Dataset::open(&folder)).or_raise()?, weight)));
         let datasets = datasets.collect::<PyResult<Vec<_>>>()?;
         let layout = match datasets.first() {
             Some((dataset, _)) => dataset.layout().clone(),
@@ -152,6 +164,8 @@ impl Loader {
         };
         let policy = policy.map_or_else(roundelay::Policy::default, |policy| policy.get().0.clone());
         let order: OrderOptions = parsed("options of the order", Value::Object(options(order)?))?;
+        let packing = packing.map(|steps| Packing::of(&shift, steps)).transpose().or_raise()?;
+        let order = OrderOptions { packing, ..order };
         let split: Option<Split> = split.map(|split| parsed("split", Value::from(split))).transpose()?;
         let text = parsed("text", Value::from(text))?;
         let options = LoaderOptions { order, rank, split, evaluation, text, augment: None, cache };
@@ -172,6 +186,7 @@ impl Loader {
     /// The place `(epoch, step)` that is so many steps after another.
     #[pyo3(signature = (epoch, step, steps = 1))]
     fn after(&self, py: Python<'_>, epoch: u64, step: u64, steps: u64) -> PyResult<(u64, u64)> {
+        limited("number of steps", step.saturating_add(steps) as usize)?;
         let after = py.detach(|| self.0.order().after(Place { epoch, step }, steps)).or_raise()?;
         let Place { epoch, step } = after.expect("a loader has items");
         Ok((epoch, step))
@@ -196,6 +211,16 @@ impl Loader {
         threads: usize,
         depth: usize,
     ) -> PyResult<Batches> {
+        let (steps, epochs) = (self.steps(py, epoch)?, epochs.filter(|&epochs| epochs <= ENDLESS));
+        if step >= steps {
+            return Err(PyValueError::new_err(format!(
+                "step is {step}, expected one below {steps}, the steps of epoch {epoch}"
+            )));
+        }
+        if threads > MOST_AHEAD || depth > MOST_AHEAD {
+            let found = format!("threads are {threads} and depth is {depth}");
+            return Err(PyValueError::new_err(format!("{found}, expected at most {MOST_AHEAD}")));
+        }
         py.detach(|| self.0.batches(Place { epoch, step }, epochs, Ahead { threads, depth })).map(Batches).or_raise()
     }
 
@@ -246,11 +271,20 @@ fn batch<'py>(py: Python<'py>, loaded: Loaded) -> PyResult<Bound<'py, PyDict>> {
     Ok(found)
 }
 
-/// Folders with their weights.
+/// Folders with their weights: one, or a sequence of them or of pairs.
 fn folders(given: &Bound<'_, PyAny>) -> PyResult<Vec<(PathBuf, f64)>> {
-    let Ok(list) = given.cast::<PyList>() else { return Ok(vec![(given.extract()?, 1.0)]) };
-    let one = |item: Bound<'_, PyAny>| item.extract().or_else(|_| Ok((item.extract()?, 1.0)));
-    list.iter().map(one).collect()
+    if let Ok(folder) = given.extract::<PathBuf>() {
+        return Ok(vec![(folder, 1.0)]);
+    }
+    let one = |item: Bound<'_, PyAny>| match item.extract() {
+        Ok(folder) => Ok((folder, 1.0)),
+        Err(_) => item
+            .extract::<[Bound<'_, PyAny>; 2]>()
+            .and_then(|[folder, weight]| Ok((folder.extract()?, weight.extract()?))),
+    };
+    let all = given.try_iter().and_then(|items| items.map(|item| one(item?)).collect());
+    let expected = "a folder, or a list of folders or of (folder, weight)";
+    all.map_err(|_| PyTypeError::new_err(format!("datasets are {given}, expected {expected}")))
 }
 
 pub fn parsed<T: DeserializeOwned>(what: &str, value: Value) -> PyResult<T> {

@@ -3,12 +3,13 @@
 use ndarray::{ArrayD, Axis, Ix2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use roundelay::delay::{Bracket, Pattern};
 use roundelay::token::ABSENT;
 use roundelay::{Extent, Frames, Sequencer, Start, Steps};
 
 use crate::array::{Alike, Ids, floats, for_ids, narrow, wide};
-use crate::error::OrRaise;
+use crate::error::{OrRaise, limited};
 use crate::layout::{draw, json, layout};
 use crate::shift::Shift;
 
@@ -28,7 +29,15 @@ pub struct Delay {
     extent: String,
     #[pyo3(get)]
     start: String,
+    #[pyo3(get)]
+    bos: bool,
+    #[pyo3(get)]
+    eos: bool,
+    /// As JSON, with the frames that it is for.
+    pattern: Option<(String, usize)>,
 }
+
+type LayoutExtentStart<'a> = (crate::layout::Layout, &'a str, &'a str);
 
 /// A sequence: `tokens` `[..., stream, step]`, and `mask`, true where a cell comes from the codes.
 ///
@@ -64,12 +73,12 @@ impl Delay {
         frames: Option<usize>,
     ) -> PyResult<Self> {
         let (layout, bracket) = (self::layout(layout)?.into_owned(), Bracket { bos, eos });
-        let shift = match (pattern, frames) {
-            (None, None) => Delay::shift_of(&layout, extent, start)?,
+        let (shift, pattern) = match (pattern, frames) {
+            (None, None) => (Delay::shift_of(&layout, extent, start)?, None),
             (Some(pattern), Some(frames)) => {
-                let (pattern, columns) = (pattern_of(pattern)?, bracket.columns(frames));
+                let (pattern, columns) = (pattern_of(pattern)?, bracket.columns(limited("number of frames", frames)?));
                 let plan = pattern.plan(&layout, columns, extent_of(extent)?, start_of(start)?);
-                Shift::Plan(plan.or_raise()?)
+                (Shift::Plan(plan.or_raise()?), Some((pattern.to_json(), frames)))
             }
             (Some(_), None) => {
                 return Err(PyValueError::new_err("frames is missing, expected how many the pattern is for"));
@@ -77,7 +86,7 @@ impl Delay {
             (None, Some(_)) => return Err(PyValueError::new_err("pattern is missing, expected one beside frames")),
         };
         let shift = shift.bracketed(&layout, bracket).or_raise()?;
-        Ok(Delay { layout, shift, extent: extent.to_owned(), start: start.to_owned() })
+        Ok(Delay { layout, shift, extent: extent.to_owned(), start: start.to_owned(), bos, eos, pattern })
     }
 
     #[getter]
@@ -98,7 +107,7 @@ impl Delay {
     /// Lays codes out: heads are filled with each stream's initial id, tails with its pad.
     ///
     /// `codes` are integers `[stream, frame]` or `[batch, stream, frame]`; so is the result over steps, of the same type,
-    /// tensors if they were a tensor. -1 (absent) and -2 (ungenerated) go where any other id would.
+    /// (int8 gives int16, uint64 int64), tensors if they were a tensor. -1 (absent) and -2 (ungenerated) go where any other id would.
     fn build(this: &Bound<'_, Self>, codes: &Bound<'_, PyAny>) -> PyResult<Built> {
         let (ids, like, shift) = (Ids::of(codes)?, Alike::to(codes)?, &this.get().shift);
         let (tokens, mask) = for_ids!(ids, codes => {
@@ -139,6 +148,11 @@ impl Delay {
     #[pyo3(signature = (values, stream_axis = 0, fill = f32::NAN))]
     fn unshift(&self, values: &Bound<'_, PyAny>, stream_axis: usize, fill: f32) -> PyResult<Py<PyAny>> {
         let (given, like) = (floats(values)?, Alike::to(values)?);
+        let axes = given.as_array().ndim();
+        if stream_axis >= axes.saturating_sub(1) {
+            let message = format!("stream_axis is {stream_axis} of {axes} axes, expected one with another behind it");
+            return Err(PyValueError::new_err(message));
+        }
         let steps = Steps(given.as_array());
         like.give(values.py().detach(|| self.shift.unshift(&steps, Axis(stream_axis), fill)).or_raise()?.0)
     }
@@ -153,7 +167,32 @@ impl Delay {
     }
 
     fn __repr__(&self) -> String {
-        format!("Delay of {}, extent {}, start {}", self.layout.name(), self.extent, self.start)
+        let Delay { extent, start, bos, eos, .. } = self;
+        let pattern = self.pattern.as_ref().map(|(pattern, frames)| format!(", pattern {pattern} for {frames} frames"));
+        let bracket = if *bos || *eos { format!(", bos {bos}, eos {eos}") } else { String::new() };
+        format!(
+            "Delay of {}, extent {extent}, start {start}{bracket}{}",
+            self.layout.name(),
+            pattern.unwrap_or_default()
+        )
+    }
+
+    fn __eq__(&self, other: &Self) -> bool {
+        let of =
+            |delay: &Delay| (delay.extent.clone(), delay.start.clone(), delay.bos, delay.eos, delay.pattern.clone());
+        self.layout == other.layout && of(self) == of(other)
+    }
+
+    /// What it was made of.
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(LayoutExtentStart<'_>, Bound<'py, PyDict>)> {
+        let options = PyDict::new(py);
+        options.set_item("bos", self.bos)?;
+        options.set_item("eos", self.eos)?;
+        if let Some((pattern, frames)) = &self.pattern {
+            options.set_item("pattern", pattern)?;
+            options.set_item("frames", frames)?;
+        }
+        Ok(((self.layout(), &self.extent, &self.start), options))
     }
 }
 
@@ -170,23 +209,28 @@ impl Built {
         (self.tokens.clone_ref(py), self.mask.clone_ref(py)).into_pyobject(py)?.into_any().call_method0("__iter__")
     }
 
-    /// The grid; of a batch its first row.
+    /// The grid; of a batch its first row. Of a long one no more than its shape.
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let Delay { layout, shift, .. } = self.delay.get();
         let ids = Ids::of(self.tokens.bind(py))?;
         let tokens: ArrayD<i64> = for_ids!(ids, tokens => wide(tokens));
-        let (shape, mut tokens) = (tokens.shape().to_vec(), tokens);
-        if shape.len() == 3 {
-            if shape[0] == 0 {
-                return Ok(format!("Built {shape:?}"));
-            }
-            tokens = tokens.index_axis_move(Axis(0), 0);
-        }
-        let tokens = tokens.into_dimensionality::<Ix2>().expect("two axes are left");
-        let codes = shift.undo(&Steps(tokens), ABSENT).or_raise()?.codes.0;
+        let shape = tokens.shape().to_vec();
+        let first = match *shape {
+            [0, ..] => None,
+            [_, _, steps] if steps <= DRAWN => Some(tokens.index_axis_move(Axis(0), 0)),
+            [_, steps] if steps <= DRAWN => Some(tokens),
+            _ => None,
+        };
+        let Some(Ok(first)) = first.map(ArrayD::into_dimensionality::<Ix2>) else {
+            return Ok(format!("Built {shape:?}"));
+        };
+        let codes = shift.undo(&Steps(first), ABSENT).or_raise()?.codes.0;
         Ok(format!("Built {shape:?}\n{}", draw(layout, shift, &codes)?))
     }
 }
+
+/// Steps of what is drawn, at most.
+const DRAWN: usize = 200;
 
 #[pymethods]
 impl Undone {

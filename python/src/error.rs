@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use pyo3::PyErr;
 use pyo3::exceptions::{PyNotImplementedError, PyOSError, PyValueError};
+use pyo3::{PyErr, PyResult};
 use roundelay::{Error, ErrorKind};
 
 /// A `roundelay` result as Python sees it.
@@ -32,4 +32,23 @@ fn exception(error: Error) -> PyErr {
 /// What a file holds.
 pub fn read<'a, T>(path: &'a Path, how: impl FnOnce(&'a Path) -> io::Result<T>) -> Result<T, PyErr> {
     how(path).map_err(|e| PyOSError::new_err(format!("cannot read {}: {e}", path.display())))
+}
+
+/// More than anybody has, and less than memory holds.
+const MOST: usize = 1 << 28;
+
+/// A number that memory or time is taken for.
+pub fn limited(what: &str, number: usize) -> PyResult<usize> {
+    match number <= MOST {
+        true => Ok(number),
+        false => Err(PyValueError::new_err(format!("{what} is {number}, expected at most {MOST}"))),
+    }
+}
+
+/// A time in seconds, or another measure that must not be negative.
+pub fn measure(what: &str, value: f64) -> PyResult<f64> {
+    match value.is_finite() && value >= 0.0 {
+        true => Ok(value),
+        false => Err(PyValueError::new_err(format!("{what} is {value}, expected a number of 0 or more"))),
+    }
 }

@@ -57,6 +57,7 @@ impl Joint {
         vocab::Joint::from_json(&json(joint)?).map(Joint).or_raise()
     }
 
+    /// The JSON form.
     fn to_json(&self) -> String {
         self.0.to_json()
     }
@@ -91,12 +92,17 @@ impl Joint {
 
     /// True at the joint ids of a part.
     fn mask<'py>(&self, py: Python<'py>, part: &str) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        Ok(self.0.part(part).or_raise()?.mask().into_pyarray(py))
+        let part = self.0.part(part).or_raise()?;
+        Ok(py.detach(|| part.mask()).into_pyarray(py))
     }
 
     /// Joint ids that are of both parts.
-    fn shared_ids(&self, one: &str, other: &str) -> PyResult<Vec<u32>> {
-        self.0.shared_ids(one, other).or_raise()
+    fn shared_ids(&self, py: Python<'_>, one: &str, other: &str) -> PyResult<Vec<u32>> {
+        py.detach(|| self.0.shared_ids(one, other)).or_raise()
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+        Ok((py.get_type::<Joint>().getattr("from_json")?, (self.to_json(),)))
     }
 
     fn __len__(&self) -> usize {

@@ -11,14 +11,16 @@ use serde_json::Value;
 
 use crate::array::{shaped, stored};
 use crate::data::parsed;
-use crate::error::OrRaise;
+use crate::error::{OrRaise, limited, measure};
 use crate::layout::{layout, options};
 use crate::text::{Tokenizer, word};
 
 /// Where the windows of a recording begin, in seconds, in moshi-finetune's arithmetic.
 #[pyfunction]
-pub fn kyutai_windows(recording: f64, duration: f64) -> PyResult<Vec<f64>> {
-    Ok(KyutaiWindow::over(recording, duration).or_raise()?.map(|window| window.start).collect())
+pub fn kyutai_windows(py: Python<'_>, recording: f64, duration: f64) -> PyResult<Vec<f64>> {
+    limited("number of windows", (measure("length of the recording", recording)? / duration).ceil() as usize)?;
+    let windows = KyutaiWindow::over(recording, duration).or_raise()?;
+    Ok(py.detach(|| windows.map(|window| window.start).collect()))
 }
 
 /// One training window as moshi-finetune's interleaver makes it: int32 `[stream, frame]`, absent (-1) behind the sound.
@@ -40,13 +42,15 @@ pub fn kyutai_window<'py>(
     options: Option<&Bound<'py, PyDict>>,
 ) -> PyResult<Bound<'py, PyArray2<i32>>> {
     let (py, tokenizer, layout) = (codes.py(), &tokenizer.get().0, self::layout(layout)?);
+    let (start, duration) = (measure("start of the window", start)?, measure("duration of the window", duration)?);
+    let window = KyutaiWindow { start, duration };
+    limited("number of frames", window.frames(layout.frame_rate()))?;
     let mut fields = self::options(options)?;
     fields.entry("frames_as_seconds").or_insert(true.into());
     let rule: KyutaiRule = parsed("options of the rule", Value::Object(fields))?;
     let words = words.map(|words| words.iter().map(word).collect::<PyResult<Vec<_>>>()).transpose()?;
     let codes = Frames(shaped::<_, Ix3>("codes", stored(codes)?)?);
     let rows = py.detach(|| {
-        let window = KyutaiWindow { start, duration };
         let inside = words.map(|words| Rule::Kyutai(rule).tokenize(window.words(&words)?, tokenizer)).transpose()?;
         window.rows(&layout, rule, speaker, &codes, inside)
     });

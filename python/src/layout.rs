@@ -5,8 +5,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use ndarray::Array2;
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{IntoPyDict, PyDict, PyString};
 use roundelay::report::{Drawing, Picture};
 use roundelay::{Extent, Frames, Policy, Sequencer, Start};
 
@@ -42,7 +43,11 @@ pub struct Stream {
 pub fn layout<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, roundelay::Layout>> {
     match given.cast::<Layout>() {
         Ok(layout) => Ok(Cow::Borrowed(&layout.get().0)),
-        Err(_) => roundelay::Layout::preset(&given.extract::<String>()?).map(Cow::Owned).or_raise(),
+        Err(_) => {
+            let wrong =
+                |_| PyTypeError::new_err(format!("layout is {given}, expected a Layout or the name of a preset"));
+            roundelay::Layout::preset(&given.extract::<String>().map_err(wrong)?).map(Cow::Owned).or_raise()
+        }
     }
 }
 
@@ -50,7 +55,10 @@ pub fn layout<'a>(given: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, roundelay::La
 pub fn json(given: &Bound<'_, PyAny>) -> PyResult<String> {
     match given.cast::<PyString>() {
         Ok(text) => text.extract(),
-        Err(_) => given.py().import("json")?.call_method1("dumps", (given,))?.extract(),
+        Err(_) => {
+            let strict = [("allow_nan", false)].into_py_dict(given.py())?;
+            given.py().import("json")?.call_method("dumps", (given,), Some(&strict))?.extract()
+        }
     }
 }
 

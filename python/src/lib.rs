@@ -3,7 +3,7 @@
 //! ```text
 //! Python object ── array ──> view of its memory ── roundelay, without the interpreter's lock ──> array ── alike ──> numpy or torch
 //! ```
-//! The names, their types and their documentation are in `roundelay/_roundelay.pyi`.
+//! Documentation is here, and is what `help` shows; types are in `roundelay/_roundelay.pyi`.
 
 mod array;
 mod codebook;

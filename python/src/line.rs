@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, Array3, ArrayD, Ix3};
 use numpy::{IntoPyArray, PyArray2};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use roundelay::delay::{Act, KyutaiOptions};
 use roundelay::token::ABSENT;
@@ -83,25 +84,39 @@ impl KyutaiLine {
     fn input(&mut self, user: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let mut read = Array2::zeros(self.reads);
         let cells = read.as_slice_mut().expect("a new array is one slice");
-        self.line.input(Frames(&cells_of(user)?), Steps(cells)).or_raise()?;
+        // Those of the user alone, or of all streams: how many there are is for the line to judge.
+        let user_ids = ids_of(user)?;
+        let streams = user_ids.shape().last().copied().unwrap_or(0);
+        self.line.input(Frames(&in_shape(user_ids, [self.line.batch(), streams])?), Steps(cells)).or_raise()?;
         Alike::to(user)?.give(read.into_dyn())
     }
 
     /// What the depth model reads within the step, int64 `[batch, dep_q]`, by its text `[batch]` and the audio
     /// `[batch, dep_q]` as sampled.
     fn depth_input(&self, text: &Bound<'_, PyAny>, sampled: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
-        let mut depth = Array2::zeros([self.line.batch(), self.line.dep_q()]);
+        let batch = self.line.batch();
+        let mut depth = Array2::zeros([batch, self.line.dep_q()]);
         let cells = depth.as_slice_mut().expect("a new array is one slice");
-        self.line.depth_input(Steps(&cells_of(text)?), Steps(&cells_of(sampled)?), Steps(cells)).or_raise()?;
+        self.line
+            .depth_input(
+                Steps(&cells_of(text, [batch])?),
+                Steps(&cells_of(sampled, [batch, self.line.dep_q()])?),
+                Steps(cells),
+            )
+            .or_raise()?;
         Alike::to(sampled)?.give(depth.into_dyn())
     }
 
     /// Takes what the model emitted, text `[batch]` and audio `[batch, dep_q]`, and gives the frame that is whole now,
     /// int64 `[batch, 1 + dep_q]`; None where there is none yet.
     fn output(&mut self, text: &Bound<'_, PyAny>, audio: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        let mut frame = Array2::zeros([self.line.batch(), 1 + self.line.dep_q()]);
+        let (batch, dep_q) = (self.line.batch(), self.line.dep_q());
+        let mut frame = Array2::zeros([batch, 1 + dep_q]);
         let cells = frame.as_slice_mut().expect("a new array is one slice");
-        let whole = self.line.output(Steps(&cells_of(text)?), Steps(&cells_of(audio)?), Frames(cells)).or_raise()?;
+        let whole = self
+            .line
+            .output(Steps(&cells_of(text, [batch])?), Steps(&cells_of(audio, [batch, dep_q])?), Frames(cells))
+            .or_raise()?;
         if whole { Alike::to(audio)?.give(frame.into_dyn()).map(Some) } else { Ok(None) }
     }
 }
@@ -152,7 +167,9 @@ impl DelayLine {
     #[pyo3(signature = (codes, active = None))]
     fn step(&mut self, codes: &Bound<'_, PyAny>, active: Option<Vec<bool>>) -> PyResult<Py<PyAny>> {
         let (mut tokens, acts) = (self.column(), acts(active, self.line.batch(), Act::Take));
-        self.line.step_rows(&acts, Frames(&cells_of(codes)?), Steps(cells(&mut tokens))).or_raise()?;
+        self.line
+            .step_rows(&acts, Frames(&cells_of(codes, [self.line.batch(), self.streams])?), Steps(cells(&mut tokens)))
+            .or_raise()?;
         Alike::to(codes)?.give(tokens.into_dyn())
     }
 
@@ -169,10 +186,11 @@ impl DelayLine {
     fn prefill(&mut self, codes: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let prompt = prompt_of(codes)?;
         let mut tokens = Steps(Array3::from_elem(prompt.raw_dim(), ABSENT));
-        self.line.prefill(&Frames(prompt), &mut tokens).or_raise()?;
+        codes.py().detach(|| self.line.prefill(&Frames(prompt), &mut tokens)).or_raise()?;
         Alike::to(codes)?.give(tokens.0.into_dyn())
     }
 
+    /// Starts a row anew.
     fn reset(&mut self, row: usize) -> PyResult<()> {
         self.line.reset(row).or_raise()
     }
@@ -215,7 +233,9 @@ impl UndelayLine {
     #[pyo3(signature = (tokens, active = None))]
     fn step(&mut self, tokens: &Bound<'_, PyAny>, active: Option<Vec<bool>>) -> PyResult<Option<Py<PyAny>>> {
         let (mut codes, acts) = (self.column(), acts(active, self.line.batch(), Act::Take));
-        self.line.step_rows(&acts, Steps(&cells_of(tokens)?), Frames(cells(&mut codes))).or_raise()?;
+        self.line
+            .step_rows(&acts, Steps(&cells_of(tokens, [self.line.batch(), self.streams])?), Frames(cells(&mut codes)))
+            .or_raise()?;
         if self.is_whole(&acts) { Alike::to(tokens)?.give(codes.into_dyn()).map(Some) } else { Ok(None) }
     }
 
@@ -237,10 +257,11 @@ impl UndelayLine {
     fn prefill(&mut self, tokens: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         let prompt = prompt_of(tokens)?;
         let mut codes = Frames(Array3::from_elem(prompt.raw_dim(), self.missing));
-        self.line.prefill(&Steps(prompt), &mut codes).or_raise()?;
+        tokens.py().detach(|| self.line.prefill(&Steps(prompt), &mut codes)).or_raise()?;
         Alike::to(tokens)?.give(codes.0.into_dyn())
     }
 
+    /// Starts a row anew.
     fn reset(&mut self, row: usize) -> PyResult<()> {
         self.line.reset(row).or_raise()
     }
@@ -268,13 +289,22 @@ fn cells(column: &mut Array2<i64>) -> &mut [i64] {
 }
 
 fn prompt_of(source: &Bound<'_, PyAny>) -> PyResult<Array3<i64>> {
-    let ids = Ids::of(source)?;
-    shaped::<_, Ix3>("ids of a prompt", for_ids!(ids, ids => wide(ids)))
+    shaped::<_, Ix3>("ids of a prompt", ids_of(source)?)
 }
 
-/// Ids row by row.
-fn cells_of(source: &Bound<'_, PyAny>) -> PyResult<Vec<i64>> {
+fn ids_of(source: &Bound<'_, PyAny>) -> PyResult<ArrayD<i64>> {
     let ids = Ids::of(source)?;
-    let ids: ArrayD<i64> = for_ids!(ids, ids => wide(ids));
+    Ok(for_ids!(ids, ids => wide(ids)))
+}
+
+/// Ids row by row, of this shape.
+fn cells_of<const N: usize>(source: &Bound<'_, PyAny>, shape: [usize; N]) -> PyResult<Vec<i64>> {
+    in_shape(ids_of(source)?, shape)
+}
+
+fn in_shape<const N: usize>(ids: ArrayD<i64>, shape: [usize; N]) -> PyResult<Vec<i64>> {
+    if ids.shape() != shape {
+        return Err(PyValueError::new_err(format!("a column of ids is {:?}, expected {shape:?}", ids.shape())));
+    }
     Ok(ids.into_iter().collect())
 }

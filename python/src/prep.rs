@@ -16,6 +16,9 @@ use crate::error::OrRaise;
 use crate::layout::layout;
 use crate::text::rule;
 
+/// Threads that a system starts without trouble.
+const MOST_JOBS: usize = 1024;
+
 /// Prepares every recording of a manifest into a dataset folder, and returns what its `dataset.json` says.
 ///
 /// What it does and writes is that of the command line's `prep`, to the byte. `codec` is "builtin", or "codes" for files
@@ -63,6 +66,9 @@ pub fn prep<'py>(
     let seconds = |time: Option<f64>| time.map(|time| Seconds::from_f64(time).or_raise()).transpose();
     let others = speakers.unwrap_or_default().into_iter();
     let defaults = PrepOptions::new(layout.into_owned(), tokenizer, codes);
+    if !(1..=MOST_JOBS).contains(&jobs) {
+        return Err(PyValueError::new_err(format!("jobs is {jobs}, expected 1 to {MOST_JOBS}")));
+    }
     let options = PrepOptions {
         rule: rule.map_or(Ok(Default::default()), self::rule)?,
         speakers: others.fold(Speakers::new(main_speaker), |speakers, (who, label)| speakers.with(who, label)),
@@ -80,15 +86,11 @@ pub fn prep<'py>(
     };
     let mut raised = None;
     let mut tell = |now: &PrepProgress| {
-        let told = Python::attach(|py| {
-            py.check_signals()?;
-            let done = now.counts.recordings + now.counts.rejects;
+        let done = now.counts.recordings + now.counts.rejects;
+        let call = |py: Python<'_>| {
             progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (done, now.lines)).map(drop))
-        });
-        told.map_err(|exception| {
-            raised = Some(exception);
-            Error::io("go on", std::io::ErrorKind::Interrupted.into())
-        })
+        };
+        going_on(&mut raised, call)
     };
     let info = py.detach(|| roundelay::io::prep(&manifest, &folder, &options, &mut tell));
     match raised {
@@ -101,6 +103,19 @@ pub fn prep<'py>(
 /// have written, to the byte. Returns what `dataset.json` says.
 #[pyfunction]
 pub fn merge(py: Python<'_>, folders: Vec<PathBuf>, output: PathBuf) -> PyResult<Bound<'_, PyAny>> {
-    let info = py.detach(|| roundelay::io::merge(&folders, &output, &mut |_| ())).or_raise()?;
-    object(py, &info)
+    let mut raised = None;
+    let info = py.detach(|| roundelay::io::merge(&folders, &output, &mut |_| going_on(&mut raised, |_| Ok(()))));
+    match raised {
+        Some(exception) => Err(exception),
+        None => object(py, &info.or_raise()?),
+    }
+}
+
+/// Looks for Ctrl-C, and calls what is to be called; an exception breaks the work off, and is kept.
+fn going_on(raised: &mut Option<PyErr>, call: impl FnOnce(Python<'_>) -> PyResult<()>) -> roundelay::Result<()> {
+    let told = Python::attach(|py| py.check_signals().and_then(|()| call(py)));
+    told.map_err(|exception| {
+        *raised = Some(exception);
+        Error::io("go on", std::io::ErrorKind::Interrupted.into())
+    })
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use ndarray::Ix1;
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -11,8 +12,8 @@ use pyo3::types::{PyBytes, PyString};
 use roundelay::Seconds;
 use roundelay::text::{Note, PlacedWord, Rule, TextStream};
 
-use crate::array::stored;
-use crate::error::{OrRaise, read};
+use crate::array::{shaped, stored};
+use crate::error::{OrRaise, limited, read};
 use crate::layout::layout;
 
 /// A SentencePiece model, from a path or from bytes; its ids are those of the C++ library.
@@ -61,25 +62,25 @@ pub struct TextRow {
 impl Tokenizer {
     #[new]
     fn new(model: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let tokenizer = match model.cast::<PyBytes>() {
-            Ok(bytes) => roundelay::text::Tokenizer::from_bytes(bytes.as_bytes()),
-            Err(_) => {
-                let path: PathBuf = model.extract()?;
-                let bytes = read(&path, fs::read)?;
-                roundelay::text::Tokenizer::from_bytes(&bytes).map_err(|e| e.in_file(path.display().to_string()))
-            }
-        };
-        tokenizer.map(Tokenizer).or_raise()
+        let py = model.py();
+        if let Ok(bytes) = model.cast::<PyBytes>() {
+            let bytes = bytes.as_bytes();
+            return py.detach(|| roundelay::text::Tokenizer::from_bytes(bytes)).map(Tokenizer).or_raise();
+        }
+        let path: PathBuf = model.extract()?;
+        let bytes = read(&path, fs::read)?;
+        let tokenizer = py.detach(|| roundelay::text::Tokenizer::from_bytes(&bytes));
+        tokenizer.map(Tokenizer).map_err(|e| e.in_file(path.display().to_string())).or_raise()
     }
 
     /// Ids of a text, line by line.
-    fn encode(&self, text: &str) -> PyResult<Vec<i32>> {
-        self.0.encode_lines(text).or_raise()
+    fn encode(&self, py: Python<'_>, text: &str) -> PyResult<Vec<i32>> {
+        py.detach(|| self.0.encode_lines(text)).or_raise()
     }
 
     /// The text of ids.
-    fn decode(&self, ids: Vec<i32>) -> PyResult<String> {
-        self.0.decode(&ids).or_raise()
+    fn decode(&self, py: Python<'_>, ids: Vec<i32>) -> PyResult<String> {
+        py.detach(|| self.0.decode(&ids)).or_raise()
     }
 
     /// The piece that an id stands for.
@@ -175,6 +176,7 @@ impl Words {
     #[pyo3(signature = (frames, layout, speaker = "SPEAKER_MAIN"))]
     fn align(this: &Bound<'_, Self>, frames: usize, layout: &Bound<'_, PyAny>, speaker: &str) -> PyResult<TextRow> {
         let (py, words, layout) = (this.py(), this.get(), self::layout(layout)?);
+        limited("number of frames", frames)?;
         let text = TextStream::of(&layout, speaker).or_raise()?;
         let mut row = py.detach(|| words.place(&text, frames)).or_raise()?;
         let frames = row.words.iter().map(|word| word.frame).collect();
@@ -237,8 +239,9 @@ pub fn words_from_row(
     tokenizer: &Bound<'_, Tokenizer>,
     speaker: &str,
 ) -> PyResult<Vec<Word>> {
-    let (row, layout): (Vec<i32>, _) = (stored(row)?.into_iter().collect(), self::layout(layout)?);
+    let (py, tokenizer, layout) = (row.py(), &tokenizer.get().0, self::layout(layout)?);
+    let row = shaped::<_, Ix1>("ids of a row", stored(row)?)?.to_vec();
     let text = TextStream::of(&layout, speaker).or_raise()?;
-    let words = roundelay::text::words_from_row(&row, &text, &tokenizer.get().0).or_raise()?;
+    let words = py.detach(|| roundelay::text::words_from_row(&row, &text, tokenizer)).or_raise()?;
     Ok(words.into_iter().map(|word| Word::of(&PlacedWord::new(word, Vec::new()))).collect())
 }

@@ -7,6 +7,7 @@ use pyo3::types::{PyDict, PyEllipsis, PySlice};
 use roundelay::{Frames, Reason};
 
 use crate::array::{Alike, Ids, for_ids};
+use crate::data::object;
 use crate::delay::Delay;
 use crate::error::OrRaise;
 use crate::layout::options;
@@ -58,6 +59,10 @@ impl Policy {
         roundelay::Policy::from_json(&text).map(Policy).or_raise()
     }
 
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<((&'static str,), Bound<'py, PyAny>)> {
+        Ok((("moshi",), object(py, &self.0)?))
+    }
+
     /// All fields, as JSON.
     fn to_json(&self) -> String {
         self.0.to_json()
@@ -99,6 +104,10 @@ impl Policy {
 
 #[pymethods]
 impl Training {
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        Ok(format!("Training {}", self.tokens.bind(py).getattr("shape")?))
+    }
+
     #[getter]
     fn input<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.steps(py, PySlice::new(py, 0, -1, 1))

@@ -29,7 +29,7 @@ def test_segments_are_read(folder):
     assert dataset[-1]["id"] == dataset.ids[-1]
     with pytest.raises(IndexError):
         dataset[len(dataset)]
-    with pytest.raises(ValueError, match="no-such"):
+    with pytest.raises(KeyError, match="no-such"):
         dataset["no-such"]
     assert repr(dataset).endswith(f"{len(dataset)} segments, layout moshi-7b")
 
@@ -162,3 +162,35 @@ def test_batches_of_a_pattern(folder):
     steps = theirs["target"].shape[-1]
     trained = theirs["weights"] > 0
     assert_array_equal(ours["target"][..., :steps][trained], theirs["target"][trained])
+
+
+def test_several_segments_share_a_row(folder):
+    batch = Loader(folder, batch=1, split=None, packing=200).batch(0, 0)
+    assert batch["input"].shape[-1] <= 200 and len(batch["rows"][0]) > 1
+    assert set(np.unique(batch["segment_ids"])) >= set(range(len(batch["rows"][0])))
+
+
+def test_places_that_there_are_not_are_told(folder):
+    loader = Loader(folder, batch=2, split=None)
+    steps = loader.steps(0)
+    with pytest.raises(ValueError, match=f"step is {steps}, expected one below {steps}, the steps of epoch 0"):
+        loader.batches(0, steps)
+    with pytest.raises(ValueError, match="number of steps is"):
+        loader.after(0, 0, 2**63)
+    with pytest.raises(ValueError, match="expected at most 4096"):
+        loader.batches(depth=2**63)
+    with pytest.raises(TypeError, match="datasets are 5, expected a folder, or a list"):
+        Loader(5)
+    one = Loader(((folder, 1.0),), batch=2, split=None).batch(0, 0)
+    assert_array_equal(one["target"], loader.batch(0, 0)["target"])
+
+
+def test_a_shard_that_lost_a_part_is_not_taken_for_finished(tmp_path):
+    make = lambda: roundelay.prep(
+        FIXTURES / "recordings" / "data.jsonl", tmp_path / "shard", "moshi-7b", BPE, part_recordings=1, shard=(0, 2)
+    )
+    info = make()
+    assert make() == info
+    (tmp_path / "shard" / info["parts"][-1]["name"]).unlink()
+    with pytest.raises(ValueError, match="part is missing, or of another size, expected .* make the shard again"):
+        make()

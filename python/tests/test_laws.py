@@ -1,8 +1,11 @@
 """What holds for any codes."""
 
 import doctest
+import math
 import pickle
 import re
+import threading
+import time
 from pathlib import Path
 
 import conftest
@@ -125,7 +128,7 @@ def test_words_are_placed_any_number_of_times(bpe):
 def test_what_does_not_fit_is_named():
     with pytest.raises(ValueError, match="the grid has 2 streams, expected 3"):
         roundelay.build(np.zeros((2, 4), "int64"), "delay-1")
-    with pytest.raises(TypeError, match="the ids are float64, expected int64"):
+    with pytest.raises(TypeError, match="the ids are float64, expected integers"):
         roundelay.build(np.zeros((3, 4)), "delay-1")
     with pytest.raises(ValueError, match="extent is \"long\", expected \"extend\" or \"truncate\""):
         roundelay.build(np.zeros((3, 4), "int64"), "delay-1", extent="long")
@@ -266,3 +269,114 @@ def test_the_codec_hears_what_it_says():
         codec.encode(np.zeros((2, 9), "float32"))
     with pytest.raises(ValueError, match="mp3"):
         roundelay.Codec("mp3")
+
+
+AWKWARD = {
+    "a field of a record": lambda codes: np.rec.fromarrays([codes, codes.astype("int8")], names="x,y")["x"],
+    "big-endian": lambda codes: codes.astype(">i8"),
+    "reversed": lambda codes: np.ascontiguousarray(codes[::-1, ::-1])[::-1, ::-1],
+    "unaligned": lambda codes: np.frombuffer(b"0" + codes.tobytes(), "uint8")[1:].view("int64").reshape(codes.shape),
+    "unsigned": lambda codes: codes.astype("uint64"),
+    "a list": lambda codes: codes.tolist(),
+    "read only": lambda codes: np.broadcast_to(codes, (1, *codes.shape))[0],
+}
+
+
+@pytest.mark.parametrize("awkward", AWKWARD)
+def test_ids_are_seen_however_they_lie(awkward):
+    codes = np.arange(12).reshape(3, 4) + 10
+    given = AWKWARD[awkward](codes)
+    assert_array_equal(roundelay.build(given, "delay-1").tokens, roundelay.build(codes, "delay-1").tokens)
+    usage = roundelay.Usage(30)
+    usage.add(given)
+    assert_array_equal(usage.counts, np.bincount(codes.ravel(), minlength=30))
+
+
+def test_small_ids_and_none_are_seen():
+    tokens = roundelay.build(np.array([[1, 2], [3, 4], [5, 6]], "int8"), "delay-1", extent="truncate").tokens
+    assert tokens.dtype == np.int16 and tokens.tolist() == [[1, 2], [2048, 3], [2048, 5]]
+    usage = roundelay.Usage(4)
+    usage.add([])
+    assert usage.total == 0
+
+
+COPIED = [
+    Layout("moshi-7b"),
+    Delay("delay-1", "truncate", "initial"),
+    Delay("delay-1", pattern={"pattern": "flatten", "delays": [0, 1, 1]}, frames=5),
+    roundelay.Policy("kyutai", text_pad=0.3, normalize="none"),
+    roundelay.Joint.disjoint({"text": 5, "audio": 7}),
+]
+
+
+@pytest.mark.parametrize("made", COPIED, ids=repr)
+def test_what_workers_are_told_is_pickled(made):
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert repr(pickle.loads(pickle.dumps(made))) == repr(made)
+
+
+WRONG = {
+    "cardinality is 4611686018427387904": lambda: roundelay.Usage(2**62),
+    "number of frames is 4611686018427387904": lambda: Words(None, conftest_bpe()).align(2**62, "delay-1"),
+    "number of windows": lambda: roundelay.kyutai_windows(1e18, 1e-9),
+    "length of the recording is inf": lambda: roundelay.kyutai_windows(math.inf, 1),
+    "stream_axis is 18446744073709551615 of 3": lambda: Delay("delay-1").unshift(np.zeros((3, 4, 5), "float32"), 2**64 - 1),
+    "the array has 33 axes, expected at most 32": lambda: roundelay.build(np.zeros((1,) * 31 + (3, 4), "int64"), "delay-1"),
+    "layout is 5, expected a Layout or the name of a preset": lambda: roundelay.build(np.zeros((3, 4), "int64"), 5),
+    "a column of ids is .3, 2., expected .2, 3.": lambda: roundelay.DelayLine("delay-1", 2).step(np.zeros((3, 2), "int64")),
+    "the ids of a row have 2 axes, expected 1": lambda: roundelay.words_from_row(np.zeros((1, 5), "int64"), "delay-1", conftest_bpe()),
+    "an id is 9223372036854775808": lambda: roundelay.build(np.full((3, 4), 2**63, "uint64"), "delay-1"),
+    "the array has a mask": lambda: roundelay.build(np.ma.masked_array(np.zeros((3, 4), "int64"), mask=True), "delay-1"),
+    "not JSON compliant": lambda: roundelay.Policy(text_pad=math.nan),
+}
+
+
+def conftest_bpe():
+    return roundelay.Tokenizer(conftest.BPE)
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_wrong_values_are_told_and_do_not_panic(message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        WRONG[message]()
+
+
+def test_others_go_on_during_long_calls():
+    """A thread counts while the library works: where it held the interpreter's lock, there would be one long pause."""
+    codes = np.random.default_rng(0).integers(0, 2048, (64, 17, 4000))
+    text, joint = "a b c " * 200_000, roundelay.Joint.disjoint({"text": 32000, "audio": 2_000_000})
+    usage, tokenizer, line = roundelay.Usage(2048), conftest_bpe(), roundelay.DelayLine("moshi-7b", 64)
+    calls = {
+        "build": lambda: roundelay.build(codes, "moshi-7b"),
+        "weigh": lambda: roundelay.weigh(codes, "moshi-7b"),
+        "usage": lambda: usage.add(codes),
+        "encode": lambda: tokenizer.encode(text),
+        "joint": lambda: joint.encode("audio", codes),
+        "prefill": lambda: line.prefill(codes),
+    }
+    for name, call in calls.items():
+        beats, over = [time.perf_counter()], threading.Event()
+
+        def beat():
+            while not over.wait(0.0005):
+                beats.append(time.perf_counter())
+
+        thread = threading.Thread(target=beat)
+        thread.start()
+        begun = time.perf_counter()
+        call()
+        ended = time.perf_counter()
+        over.set()
+        thread.join()
+        inside = [begun, *(at for at in beats if begun < at < ended), ended]
+        longest = max(after - before for before, after in zip(inside, inside[1:], strict=False))
+        # What is short shows nothing.
+        assert ended - begun < 0.05 or longest < 0.6 * (ended - begun), name
+
+
+def test_long_sequences_are_not_drawn():
+    assert repr(roundelay.build(np.zeros((17, 6000), "int64"), "moshi-7b")) == "Built [17, 6001]"
+    assert repr(roundelay.training(np.zeros((2, 3, 4), "int64"), "delay-1")) == "Training (2, 3, 6)"
+    built = roundelay.build(np.zeros((3, 3), "int64"), "delay-1")
+    built.tokens.shape = (12,)
+    assert repr(built) == "Built [12]"

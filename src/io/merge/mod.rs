@@ -26,13 +26,18 @@ use crate::error::{Error, Result};
 use crate::tally::Tally;
 
 /// Joins the datasets of these folders in `output`, in their order; the shards of one manifest become what one run would
-/// have written, to the byte. Tells of each part as it is copied.
+/// have written, to the byte. Tells of each part as it is
+/// copied; an error of `progress` breaks the merge off.
 ///
 /// # Errors
 /// `Invalid` if the datasets differ in layout, codec, tokenizer or options, if two of them hold a segment of the same id,
 /// if a shard is missing or given twice, or if a file is not what its checksum says; as [`prep`](super::prep()) for the
 /// output folder; `Io`.
-pub fn merge(folders: &[PathBuf], output: &Path, progress: &mut dyn FnMut(&Counts)) -> Result<DatasetInfo> {
+pub fn merge(
+    folders: &[PathBuf],
+    output: &Path,
+    progress: &mut dyn FnMut(&Counts) -> Result<()>,
+) -> Result<DatasetInfo> {
     let inputs = folders.iter().map(|folder| Input::open(folder)).collect::<Result<Vec<_>>>()?;
     let (first, others) = inputs.split_first().ok_or_else(|| Error::invalid("number of datasets", 0, "at least 1"))?;
     others.iter().try_for_each(|other| first.check_alike(other))?;
@@ -54,7 +59,7 @@ pub fn merge(folders: &[PathBuf], output: &Path, progress: &mut dyn FnMut(&Count
         }
         counts.segments += old.rows;
         counts.frames += old.frames;
-        progress(&counts);
+        progress(&counts)?;
         info.parts.push(PartSummary { name: new.clone(), ..old.clone() });
     }
     let lines = |name| Ledger::new(name, &inputs, &parts);

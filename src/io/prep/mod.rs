@@ -112,8 +112,18 @@ fn finished_shard(folder: &Path, plan: &Plan) -> Result<Option<DatasetInfo>> {
         ..dataset.info().clone()
     };
     begun.shard.iter_mut().for_each(|shard| shard.parts.clear());
-    let same = begun == *plan.info && dataset.layout() == plan.layout && dataset.info().counts.segments > 0;
-    Ok(same.then(|| dataset.info().clone()))
+    if begun != *plan.info || dataset.layout() != plan.layout || dataset.info().counts.segments == 0 {
+        return Ok(None);
+    }
+    for part in &dataset.info().parts {
+        let path = dataset.part_path(part);
+        if !std::fs::metadata(&path).is_ok_and(|file| file.len() == part.bytes) {
+            let expected =
+                format!("{} bytes, as dataset.json says: remove the folder, and make the shard again", part.bytes);
+            return Err(Error::invalid("part", "missing, or of another size", expected).in_file(path.display()));
+        }
+    }
+    Ok(Some(dataset.info().clone()))
 }
 
 /// It is read more than once.

@@ -27,6 +27,7 @@ impl Args {
                 bar.set_message(format!("{} segments", counts.segments));
                 bar.tick();
             }
+            Ok(())
         });
         if let Some(bar) = &bar {
             bar.finish_and_clear();
