@@ -106,8 +106,9 @@ impl Delay {
 
     /// Lays codes out: heads are filled with each stream's initial id, tails with its pad.
     ///
-    /// `codes` are integers `[stream, frame]` or `[batch, stream, frame]`; so is the result over steps, of the same type,
-    /// (int8 gives int16, uint64 int64), tensors if they were a tensor. -1 (absent) and -2 (ungenerated) go where any other id would.
+    /// `codes` are integers `[stream, frame]` or `[batch, stream, frame]`; so is the result over steps, of the same type
+    /// (int8 gives int16, uint64 int64), tensors if they were a tensor. -1 (absent) and -2 (ungenerated) go where any
+    /// other id would.
     fn build(this: &Bound<'_, Self>, codes: &Bound<'_, PyAny>) -> PyResult<Built> {
         let (ids, like, shift) = (Ids::of(codes)?, Alike::to(codes)?, &this.get().shift);
         let (tokens, mask) = for_ids!(ids, codes => {
