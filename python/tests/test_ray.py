@@ -154,9 +154,39 @@ def test_what_is_wrong_is_raised_as_by_prep(tmp_path, wrong):
 
 
 def test_what_cannot_go_over_a_cluster_is_refused(whole, tmp_path):
-    for option in ({"progress": print}, {"shard": (0, 2)}, {"jobs": 0}, {"shards": 0}):
+    wrong = ({"progress": print}, {"shard": (0, 2)}, {"jobs": 0}, {"jobs": "2"}, {"shards": 0}, {"shards": 1.5})
+    for option in wrong:
         with pytest.raises(ValueError, match=f"^{next(iter(option))} is "):
             roundelay.ray.prep(MANIFEST, tmp_path / "out", **(OPTIONS | option))
+    for manifest, folder, name in ((None, tmp_path / "out", "manifest"), (MANIFEST, None, "folder")):
+        with pytest.raises(ValueError, match=f"^{name} is None, expected a path$"):
+            roundelay.ray.prep(manifest, folder, **OPTIONS)
     (tmp_path / "other").write_text("not ours")
-    with pytest.raises(ValueError, match="a folder with other files"):
+    with pytest.raises(ValueError, match="output folder is a folder with other files"):
         roundelay.ray.prep(MANIFEST, tmp_path, **OPTIONS)
+    with pytest.raises(ValueError, match="output folder is a file"):
+        roundelay.ray.prep(MANIFEST, tmp_path / "other", **OPTIONS)
+
+
+def test_a_task_that_no_node_has_room_for_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="^jobs is 64, expected at most the largest node's 2 processors$"):
+        roundelay.ray.prep(MANIFEST, tmp_path / "out", **OPTIONS, jobs=64)
+    # Room is a node's, not the cluster's.
+    node = lambda processors, alive: {"Alive": alive, "Resources": {"CPU": processors} if processors else {}}
+    nodes = [node(3.0, True), node(3.0, True), node(None, True), node(64.0, False)]
+    with mock.patch.object(ray, "nodes", lambda: nodes), mock.patch.object(ray.data, "from_items") as items:
+        items.return_value.map_batches.return_value.iter_rows.side_effect = InterruptedError
+        with pytest.raises(InterruptedError):
+            roundelay.ray.prep(MANIFEST, tmp_path / "out", **OPTIONS, jobs=2)
+        assert items.call_args.kwargs == {"override_num_blocks": 2}
+        with pytest.raises(ValueError, match="^jobs is 4, expected at most the largest node's 3 processors$"):
+            roundelay.ray.prep(MANIFEST, tmp_path / "out", **OPTIONS, jobs=4)
+
+
+def test_other_files_beside_the_shards_are_left_alone(whole, tmp_path):
+    others = [tmp_path / "out.shards" / name for name in ("shard-x-of-y", "shard-00000-of-00000", "shard-1-of-2.log")]
+    for other in others:
+        other.mkdir(parents=True)
+    roundelay.ray.prep(MANIFEST, tmp_path / "out", **OPTIONS, shards=3)
+    assert sorted((tmp_path / "out.shards").iterdir()) == sorted(others)
+    assert files(tmp_path / "out").keys() == whole.keys()
