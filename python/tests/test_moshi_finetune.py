@@ -289,7 +289,30 @@ def test_their_conditioners_take_ours():
         provider.prepare([{"description": "good"}])
 
 
+@pytest.mark.parametrize("weight", ["0", "-1", "abc", "", "inf", "nan", "1:2"])
+def test_a_weight_is_a_positive_number(recordings, weight):
+    said = f"one:1,{recordings / 'dataset'}:{weight}"
+    for is_eval in (False, True):
+        with pytest.raises(ValueError) as error:
+            build(said, is_eval=is_eval)
+        found = f"the weight of {str(recordings / 'dataset')!r} is {weight!r}, expected a positive number"
+        assert str(error.value) == f"{'eval_data' if is_eval else 'train_data'} is {said!r}: {found}"
+
+
+def test_weights_that_are_too_far_apart_are_refused(recordings, tmp_path):
+    (tmp_path / "other").symlink_to(recordings / "dataset")
+    one, other = recordings / "dataset", tmp_path / "other"
+    for weight in ("1e9", "1e308"):
+        with pytest.raises(ValueError) as error:
+            build(f"{one},{other}:{weight}")
+        expected = f"expected such that {other} comes at most 1048576 times while {one} comes once"
+        assert str(error.value) == f"weights are [1.0, {float(weight)}], {expected}"
+
+
 def test_what_is_wrong_is_named(recordings):
+    for duration in (-1.0, math.inf, math.nan):
+        with pytest.raises(ValueError, match=f"^segment_duration is {duration}, expected seconds, at least 0$"):
+            interleaver().prepare_item([], duration)
     with pytest.raises(ValueError, match="train_data is '', expected at least one folder"):
         build("")
     args = SimpleNamespace(train_data=str(recordings / "dataset"), shuffle=False)

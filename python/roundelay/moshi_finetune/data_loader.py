@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Dataset folders with their weights.
 Folders = Sequence[tuple[str | PathLike[str], float]]
+
+#: How often an epoch may go through a folder.
+MOST_PASSES = 1 << 20
 
 
 class DataLoader:
@@ -106,16 +110,19 @@ def build_data_loader(
 ) -> DataLoader:
     """Batches of the folders in `args.train_data` or `args.eval_data`: `folder`, or `folder:weight,folder:weight`.
 
+    Weights are positive: a folder without any is left out of the list.
+
     Training reads the segments of the side "train", evaluation those of "valid". Of `instruct_tokenizer`, which may be
     theirs, only the window's frames, the device and the id of what is absent are asked.
     """
     said = args.eval_data if is_eval else args.train_data
-    sources = [source.strip().partition(":") for source in said.split(",") if source.strip()]
-    if not sources:
-        raise ValueError(f"{'eval_data' if is_eval else 'train_data'} is {said!r}, expected at least one folder")
+    what = f"{'eval_data' if is_eval else 'train_data'} is {said!r}"
+    folders = [_weighted(source.strip(), what) for source in said.split(",") if source.strip()]
+    if not folders:
+        raise ValueError(f"{what}, expected at least one folder")
     interleaver = instruct_tokenizer.interleaver
     return DataLoader(
-        [(folder, float(weight or 1)) for folder, _, weight in sources],
+        folders,
         instruct_tokenizer.num_audio_frames,
         batch=batch_size,
         is_eval=is_eval,
@@ -128,10 +135,26 @@ def build_data_loader(
     )
 
 
+def _weighted(source: str, what: str) -> tuple[str, float]:
+    folder, colon, text = source.partition(":")
+    try:
+        weight = float(text) if colon else 1.0
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise ValueError(f"{what}: the weight of {folder!r} is {text!r}, expected a positive number")
+    return folder, weight
+
+
 def _passes(folders: Folders) -> list[tuple[str | PathLike[str], float]]:
     """How often an epoch goes through each folder, so that windows come as their weights say and none is left out."""
     sizes = [Loader(folder, batch=1, pooling=False).steps(0) for folder, _ in folders]
     passes = [weight / size for (_, weight), size in zip(folders, sizes, strict=True)]
+    (most, least), weights = (max(passes), min(passes)), [weight for _, weight in folders]
+    if most > least * MOST_PASSES:
+        folder, other = (folders[passes.index(share)][0] for share in (most, least))
+        expected = f"expected such that {folder} comes at most {MOST_PASSES} times while {other} comes once"
+        raise ValueError(f"weights are {weights}, {expected}")
     return [(folder, share / min(passes)) for (folder, _), share in zip(folders, passes, strict=True)]
 
 

@@ -90,6 +90,8 @@ class Interleaver:
     def prepare_item(
         self, alignments: Sequence[Alignment] | None, segment_duration: float, main_speaker: str | None = None
     ) -> torch.Tensor:
+        if not 0 <= segment_duration < math.inf:
+            raise ValueError(f"segment_duration is {segment_duration}, expected seconds, at least 0")
         frames = math.ceil(segment_duration * self.audio_frame_rate)
         words = Words(alignments, self.tokenizer, {"rule": "kyutai", **self.rule})
         row = words.align(frames, self.layout(), main_speaker or self.main_speaker_label).tokens
@@ -97,8 +99,8 @@ class Interleaver:
 
     def as_theirs(self, ids: Any) -> torch.Tensor:
         """int64, where they want it, and with their id of what is absent."""
-        ids = torch.from_numpy(ids).to(self.device, torch.int64)
-        return ids.masked_fill_(ids == ABSENT, self.zero_padding)
+        tokens = torch.from_numpy(ids).to(self.device, torch.int64)
+        return tokens.masked_fill_(tokens == ABSENT, self.zero_padding)
 
 
 class InterleavedTokenizer:
