@@ -13,6 +13,7 @@ import bisect
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,10 @@ def examples(
 
     A later part begins mid-stream, without initial ids; parts of fewer than `min_length` steps are left out.
     """
+    for name, steps in (("max_length", max_length), ("min_length", min_length)):
+        least = 1 if name == "max_length" else 0
+        if steps is not None and (not isinstance(steps, Integral) or steps < least):
+            raise ValueError(f"{name} is {steps!r}, expected a whole number, at least {least}, or None")
     tokens = Delay(layout, "extend", "initial").build(codes).tokens
     parts = -(-tokens.shape[-1] // max_length) if max_length else 1
     return [
@@ -57,6 +62,8 @@ def collate(batch: Sequence[Example], zero_token_id: int = ABSENT) -> dict[str, 
 
     As there, the mask is 1 on steps and the fill, not 0, behind them.
     """
+    if not batch:
+        raise ValueError("the batch has no examples, expected at least 1")
     shape = len(batch), batch[0]["num_streams"], max(example["num_frames"] for example in batch)
     filled = {name: np.full(shape, zero_token_id, np.int64) for name in ("input_ids", "labels")}
     filled["text_attention_mask"] = np.full((shape[0], shape[2]), zero_token_id, np.int64)
@@ -108,6 +115,8 @@ class Dataset:
         zero_token_id: int = ABSENT,
         split: str | None = "train",
     ) -> None:
+        if split not in ("train", "valid", None):
+            raise ValueError(f"split is {split!r}, expected 'train', 'valid' or None for both")
         self.segments = Segments(folder)
         self.cut = max_length, min_length, zero_token_id
         self.numbers, counts = [], []

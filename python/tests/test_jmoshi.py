@@ -1,5 +1,7 @@
 """J-Moshi's names: its recorded cases through them, and the parts of a dataset."""
 
+import pickle
+
 import numpy as np
 import pytest
 from conftest import BPE, FIXTURES, recorded
@@ -92,3 +94,20 @@ def test_their_loop_runs_over_it(folder):
     for batch in batches:
         assert batch.labels.shape == batch.input_ids.shape
         assert_array_equal(batch.text_attention_mask == -1, (batch.input_ids == -1).all(1))
+
+
+def test_a_dataset_goes_to_workers(folder):
+    ours = Dataset(folder, max_length=48)
+    theirs = pickle.loads(pickle.dumps(ours))
+    assert len(theirs) == len(ours)
+    for name, value in ours[0].items():
+        assert_array_equal(theirs[0][name], value)
+
+
+def test_what_is_wrong_is_named(folder):
+    for wrong in ({"max_length": -1}, {"max_length": 0}, {"max_length": 1.5}, {"min_length": -1}, {"split": "x"}):
+        ((name, value),) = wrong.items()
+        with pytest.raises(ValueError, match=f"^{name} is {value!r}, expected "):
+            Dataset(folder, **wrong)
+    with pytest.raises(ValueError, match="the batch has no examples, expected at least 1"):
+        collate([])
