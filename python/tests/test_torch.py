@@ -56,3 +56,43 @@ def test_a_state_of_other_options_is_refused(folder):  # noqa: F811
     state = DataLoader(folder, batch=2, split=None).state_dict()
     with pytest.raises(ValueError, match="options"):
         DataLoader(folder, batch=2, split=None, seed=1).load_state_dict(state)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_loop_is_as_long_as_it_says(folder, epochs):  # noqa: F811
+    from roundelay.torch import DataLoader
+
+    loader = DataLoader(folder, batch=2, split=None, epochs=epochs)
+    steps = loader.loader.steps(0)
+    assert len(loader) == len(list(loader)) == sum(map(loader.loader.steps, range(epochs))) > 1
+    assert loader.dataset.place == (epochs, 0)
+    next(iter(loader))
+    assert (len(loader), len(list(loader))) == (epochs * steps - 1,) * 2
+
+
+def test_wrong_options_are_refused_at_once(folder):  # noqa: F811
+    from roundelay.torch import DECIDED, DataLoader, Dataset
+
+    for make in (DataLoader, Dataset):
+        with pytest.raises(ValueError, match="bach"):
+            make(folder, bach=2)
+        with pytest.raises(ValueError, match="epochs is 0, expected at least 1"):
+            make(folder, epochs=0)
+    for name in DECIDED:
+        with pytest.raises(ValueError, match=f"^torch_options has {name}, expected none of what is decided here$"):
+            DataLoader(folder, torch_options={name: None})
+    with pytest.raises(TypeError, match="worker_numbers"):
+        DataLoader(folder, torch_options={"worker_numbers": 2})
+
+
+def test_a_worker_that_is_started_anew_gives_the_same(folder):  # noqa: F811
+    from roundelay.torch import DataLoader
+
+    delay = roundelay.Delay(roundelay.Dataset(folder).layout, "truncate", "initial")
+    policy = roundelay.Policy("moshi", text_pad=0.3)
+    make = lambda **torch_options: DataLoader(folder, delay, policy, batch=2, split=None, torch_options=torch_options)
+    here, there = make(), make(num_workers=1, multiprocessing_context="spawn")
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert torch.equal(value, theirs[name]) if torch.is_tensor(value) else value == theirs[name]
