@@ -35,47 +35,54 @@ from ._roundelay import (
     words_from_row as words_from_row,
 )
 
-Array = TypeVar("Array")
-Extent = Literal["extend", "truncate"]
-Start = Literal["none", "initial"]
+_Array = TypeVar("_Array")
+_Extent = Literal["extend", "truncate"]
+_Start = Literal["none", "initial"]
 
 def build(
-    codes: Array, layout: Layout | str, *, extent: Extent = ..., start: Start = ..., bos: bool = ..., eos: bool = ...,
-    pattern: str | dict[str, Any] | None = ..., frames: int | None = ...,
-) -> Built[Array]: ...
+    codes: _Array,
+    layout: Layout | str,
+    *,
+    extent: _Extent = ...,
+    start: _Start = ...,
+    bos: bool = ...,
+    eos: bool = ...,
+    pattern: str | dict[str, Any] | None = ...,
+    frames: int | None = ...,
+) -> Built[_Array]: ...
 def undo(
-    tokens: Array,
+    tokens: _Array,
     layout: Layout | str,
     missing: int | None = ...,
     *,
-    extent: Extent = ...,
-    start: Start = ...,
+    extent: _Extent = ...,
+    start: _Start = ...,
     bos: bool = ...,
     eos: bool = ...,
     pattern: str | dict[str, Any] | None = ...,
     frames: int | None = ...,
-) -> Undone[Array]: ...
+) -> Undone[_Array]: ...
 def weigh(
-    codes: Array,
+    codes: Any,
     layout: Layout | str,
     policy: Policy | str = ...,
     *,
-    extent: Extent = ...,
-    start: Start = ...,
+    extent: _Extent = ...,
+    start: _Start = ...,
     bos: bool = ...,
     eos: bool = ...,
     pattern: str | dict[str, Any] | None = ...,
     frames: int | None = ...,
-) -> Weights[Array]: ...
+) -> Weights: ...
 def training(
-    codes: Array,
+    codes: _Array,
     layout: Layout | str,
     policy: Policy | str = ...,
-    start: Start = ...,
+    start: _Start = ...,
     *,
-    extent: Extent = ...,
+    extent: _Extent = ...,
     bos: bool = ...,
     eos: bool = ...,
     pattern: str | dict[str, Any] | None = ...,
     frames: int | None = ...,
-) -> Training[Array]: ...
+) -> Training[_Array]: ...
