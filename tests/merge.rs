@@ -314,7 +314,8 @@ fn the_command_line_shares_a_manifest_out_and_joins_it() {
 fn a_job_array_of_slurms_writes_what_one_run_writes() {
     let corpus = Corpus::new(20);
     corpus.prep("whole", &corpus.options());
-    let (manifest, out, tokenizer) = (corpus.manifest(), corpus.at("out"), corpus::tokenizer());
+    // With a slash, as a shell completes it.
+    let (manifest, out, tokenizer) = (corpus.manifest(), corpus.at("out/"), corpus::tokenizer());
     let bin = Path::new(env!("CARGO_BIN_EXE_roundelay")).parent().unwrap();
     let paths = std::env::join_paths(
         std::iter::once(bin.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
@@ -336,5 +337,9 @@ fn a_job_array_of_slurms_writes_what_one_run_writes() {
     succeeds(task("1"));
     succeeds(run(&[], &[]));
     assert_same(&out, &corpus.at("whole"));
+    assert!(!corpus.at("out.shards").exists());
+    // A merge that died before it had tidied up is started again.
+    std::fs::create_dir(corpus.at("out.shards")).unwrap();
+    succeeds(run(&[], &[]));
     assert!(!corpus.at("out.shards").exists());
 }

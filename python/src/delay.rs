@@ -94,6 +94,12 @@ impl Delay {
         crate::layout::Layout(self.layout.clone())
     }
 
+    /// The pattern as JSON; None for the layout's own delays.
+    #[getter]
+    fn pattern(&self) -> Option<&str> {
+        self.pattern.as_ref().map(|(pattern, _)| pattern.as_str())
+    }
+
     /// Steps that so many frames become.
     fn steps(&self, frames: usize) -> PyResult<usize> {
         self.shift.steps(frames).or_raise()
