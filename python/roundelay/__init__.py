@@ -14,7 +14,7 @@ Axes are `[batch, stream, time]`, with T frames before the delay and S steps aft
 tensors on the processor: what comes back is of the same kind, without copies on the way.
 """
 
-import numpy
+import numpy as _numpy
 
 from ._roundelay import (
     ABSENT,
@@ -113,7 +113,7 @@ def training(codes, layout, policy="moshi", start="initial", **options):
 
 def _delay(codes, layout, options):
     # A pattern is for a number of frames, which codes have.
-    frames = {"frames": numpy.shape(codes)[-1]} if options.get("pattern") is not None else {}
+    frames = {"frames": _numpy.shape(codes)[-1]} if options.get("pattern") is not None else {}
     return Delay(layout, **{**frames, **options})
 
 

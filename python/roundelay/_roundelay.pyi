@@ -381,7 +381,7 @@ class Loader:
         cls,
         datasets: str | PathLike[str] | list[str | PathLike[str]] | list[tuple[str | PathLike[str], float]],
         delay: Delay | None = None,
-        policy: Policy | None = None,
+        policy: Policy | str | None = None,
         *,
         extent: Literal["extend", "truncate"] = "extend",
         rank: int = 0,
@@ -397,7 +397,7 @@ class Loader:
         shuffle: Literal["blocks", "full", "stored"] = "blocks",
         crop: str | dict[str, Any] = "whole",
         both_sides: bool = False,
-        packing: dict[str, Any] | None = None,
+        packing: int | None = None,
     ) -> Self: ...
     @property
     def layout(self) -> Layout: ...
@@ -432,6 +432,7 @@ def prep(
     part_recordings: int | None = None,
     shard: tuple[int, int] | None = None,
     jobs: int = 1,
+    strict: bool = False,
     progress: Callable[[int, int], Any] | None = None,
 ) -> dict[str, Any]: ...
 def merge(folders: Sequence[str | PathLike[str]], output: str | PathLike[str]) -> dict[str, Any]: ...

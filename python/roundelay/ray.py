@@ -16,6 +16,7 @@ import pickle
 import re
 import shutil
 import time
+import warnings
 from numbers import Integral
 from os import PathLike
 from pathlib import Path
@@ -88,6 +89,8 @@ def prep(
         shutil.rmtree(shard)
     with contextlib.suppress(OSError):  # What else lies there is not ours.
         work.rmdir()
+    if rejects := info["counts"]["rejects"]:
+        warnings.warn(f"{rejects} recordings could not be used; {folder}/rejects.jsonl says why", stacklevel=2)
     return info
 
 

@@ -113,10 +113,18 @@ impl Dataset {
 /// The training batches of datasets, the same on every run and every rank.
 ///
 /// `datasets` is a folder, a list of folders, or a list of `(folder, weight)`: an epoch goes through each so often.
-/// `delay` is the layout's with `extent` and `start="initial"` unless given; `split` is "train", "valid" or None for both.
-/// Other options are those of the order: `seed`, `batch`, `world`, `pool`, `pooling`, `shuffle` ("blocks", "full",
-/// "stored"), `crop` ("whole", `{"random": {"frames": n}}`, `{"windows": {"frames": n, "hop": h}}`), `both_sides`,
-/// `packing` (steps of a row that holds several segments).
+/// `delay` is the layout's with `extent` and `start="initial"` unless given; `policy` is a Policy or the name of one.
+///
+/// - `split` is "train", "valid" or None for both; `evaluation` gives everything exactly once, unshuffled.
+/// - `batch` rows for each of `world` ranks, of which this is `rank`, at each step. Where a step lacks rows, they are
+///   absent (-1) and weigh 0, and weights are normalised by rank: `sums` has what they were divided by.
+/// - `seed` and `shuffle` ("blocks", "full", "stored") draw the order; `pooling` puts segments of near-equal length,
+///   of a `pool` of so many, together.
+/// - `crop` is "whole", `{"random": {"frames": n}}` or `{"windows": {"frames": n, "hop": h}}` in frames; a crop's
+///   `text` is cut as it stands ("cut"), or made of the words that start in it ("start"), without those that go on
+///   behind it ("drop").
+/// - `both_sides` shows each view also with main and other speaker swapped; a side that is absent weighs nothing.
+/// - `packing` is the steps of a row that holds several segments; `cache` bytes of decoded data are kept.
 #[pyclass(frozen, module = "roundelay")]
 pub struct Loader(io::Loader<Shift>);
 
@@ -139,7 +147,7 @@ impl Loader {
     fn new(
         datasets: &Bound<'_, PyAny>,
         delay: Option<&Bound<'_, Delay>>,
-        policy: Option<&Bound<'_, Policy>>,
+        policy: Option<&Bound<'_, PyAny>>,
         extent: &str,
         rank: usize,
         split: Option<&str>,
@@ -162,7 +170,13 @@ impl Loader {
             Some(delay) => delay.get().shift.clone(),
             None => Delay::shift_of(&layout, extent, "initial")?,
         };
-        let policy = policy.map_or_else(roundelay::Policy::default, |policy| policy.get().0.clone());
+        let policy = match policy {
+            None => roundelay::Policy::default(),
+            Some(policy) => match policy.cast::<Policy>() {
+                Ok(policy) => policy.get().0.clone(),
+                Err(_) => roundelay::Policy::named(&policy.extract::<String>()?).or_raise()?,
+            },
+        };
         let order: OrderOptions = parsed("options of the order", Value::Object(options(order)?))?;
         let packing = packing.map(|steps| Packing::of(&shift, steps)).transpose().or_raise()?;
         let order = OrderOptions { packing, ..order };
@@ -192,8 +206,10 @@ impl Loader {
         Ok((epoch, step))
     }
 
-    /// This rank's part of a step: a dictionary of `input`, `target` (int32), `weights` (float32), `reasons` (uint8), all
-    /// `[row, stream, step]`, `segment_ids`, `places` (int32 `[row, step]`), `sums`, `rows`, `epoch` and `step`.
+    /// This rank's part of a step: a dictionary of `input`, `target` (int32, -1 behind a row's end), `weights` (float32),
+    /// `reasons` (uint8), all `[row, stream, step]`; int32 `[row, step]` with each step's segment of the row
+    /// (`segment_ids`, -1 behind the end) and step of that segment (`places`, 0 there); `sums` of the raw weights; ids of each
+    /// row's segments (`rows`); `epoch` and `step`.
     fn batch<'py>(&self, py: Python<'py>, epoch: u64, step: u64) -> PyResult<Bound<'py, PyDict>> {
         let mut loaded = Loaded::default();
         py.detach(|| self.0.batch(Place { epoch, step }, &mut loaded)).or_raise()?;

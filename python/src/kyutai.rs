@@ -18,8 +18,8 @@ use crate::text::{Tokenizer, word};
 /// Where the windows of a recording begin, in seconds, in moshi-finetune's arithmetic.
 #[pyfunction]
 pub fn kyutai_windows(py: Python<'_>, recording: f64, duration: f64) -> PyResult<Vec<f64>> {
-    limited("number of windows", (measure("length of the recording", recording)? / duration).ceil() as usize)?;
-    let windows = KyutaiWindow::over(recording, duration).or_raise()?;
+    let windows = KyutaiWindow::over(measure("length of the recording", recording)?, duration).or_raise()?;
+    limited("number of windows", (recording / duration).ceil() as usize)?;
     Ok(py.detach(|| windows.map(|window| window.start).collect()))
 }
 

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyUserWarning, PyValueError};
 use pyo3::prelude::*;
 use roundelay::codec::builtin::Builtin;
-use roundelay::io::{CodeSource, PrepOptions, PrepProgress, Shard, ValidShare, WordsFormat};
+use roundelay::io::{CodeSource, DatasetInfo, PrepOptions, PrepProgress, REJECTS_FILE, Shard, ValidShare, WordsFormat};
 use roundelay::pipeline::Speakers;
+use roundelay::tally::EventKind;
 use roundelay::{Error, Seconds};
 
 use crate::data::{object, parsed};
@@ -21,16 +23,29 @@ const MOST_JOBS: usize = 1024;
 
 /// Prepares every recording of a manifest into a dataset folder, and returns what its `dataset.json` says.
 ///
-/// What it does and writes is that of the command line's `prep`, to the byte. `codec` is "builtin", or "codes" for files
-/// beside the recordings (`codes_suffix`); `window` and `hop` are seconds; `speakers` gives the labels of other speakers of
-/// the layout; `valid` is the share of recordings held out; `shard` `(i, n)` takes the i-th of n shares. `progress` is
-/// called with `(done, recordings)` now and then. A run that was broken off, by Ctrl-C or by what `progress` raises, goes
-/// on when the same call is made again.
+/// What it does and writes is that of the command line's `prep`, to the byte. Recordings are WAV files that the manifest
+/// names, a JSON object with `path` and `duration` a line; their words lie beside them (`words_suffix` and `words_format`
+/// say where and how, if that cannot be told).
+///
+/// - `layout` is moshi-7b unless given; `codec` is "builtin", which is for trying things out, or "codes" for files of
+///   codes beside the recordings (`codes_suffix`).
+/// - `rule` places words: "moshi", "kyutai", "jmoshi", or a dictionary with its name, as
+///   `{"rule": "kyutai", "keep_main_only": True}`. `main_speaker` is the label whose words are the main text,
+///   `speakers` gives those of other speakers of the layout.
+/// - `window` and `hop` are seconds, rounded up to frames; None keeps whole recordings. `border` is what becomes of a word
+///   that a window's end cuts: it is cut there ("start"), left out ("drop"), or goes on in the next window ("split").
+/// - `diarised` takes one channel apart by speaker segments: "silence" or "absent" where a speaker is not heard.
+/// - `valid` is the share of recordings held out, drawn by `seed`; `shard` `(i, n)` takes the i-th of n shares.
+/// - `jobs` are threads. `progress` is called with `(done, recordings)` now and then.
+///
+/// A recording that cannot be used is a line in `rejects.jsonl` and a warning; with `strict`, or where none can be used,
+/// it is a ValueError at the end. A run that was broken off, by Ctrl-C or by what `progress` raises, goes on with the first
+/// part that is not whole when the same call is made again; a part has `part_recordings`, 256 unless given.
 #[pyfunction]
 #[pyo3(signature = (manifest, folder, layout = None, tokenizer = None, *, codec = "builtin", codes_suffix = None,
     rule = None, main_speaker = "SPEAKER_MAIN", speakers = None, window = None, hop = None, border = "start",
     words_suffix = None, words_format = None, diarised = None, valid = None, seed = 0, part_recordings = None,
-    shard = None, jobs = 1, progress = None))]
+    shard = None, jobs = 1, strict = false, progress = None))]
 #[allow(clippy::too_many_arguments, reason = "Python's are named")]
 pub fn prep<'py>(
     py: Python<'py>,
@@ -54,6 +69,7 @@ pub fn prep<'py>(
     part_recordings: Option<usize>,
     shard: Option<(usize, usize)>,
     jobs: usize,
+    strict: bool,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let layout =
@@ -93,9 +109,35 @@ pub fn prep<'py>(
         going_on(&mut raised, call)
     };
     let info = py.detach(|| roundelay::io::prep(&manifest, &folder, &options, &mut tell));
-    match raised {
-        Some(exception) => Err(exception),
-        None => object(py, &info.or_raise()?),
+    if let Some(exception) = raised {
+        return Err(exception);
+    }
+    let info = info.or_raise()?;
+    judge(py, &info, &options, &folder, strict)?;
+    object(py, &info)
+}
+
+/// Says what a corpus does not tell by itself: recordings that could not be used, and words of nobody that is asked for.
+fn judge(py: Python<'_>, info: &DatasetInfo, options: &PrepOptions, folder: &Path, strict: bool) -> PyResult<()> {
+    let counts = &info.counts;
+    let texts = options.layout.streams().iter().filter(|stream| !stream.kind.is_audio()).count() as u64;
+    let wordless = counts.recordings > 0 && texts > 0 && counts.text_pads == texts * counts.frames;
+    let reasons = folder.join(REJECTS_FILE);
+    let mut found = Vec::new();
+    if wordless && info.events.get(EventKind::OtherSpeaker).events > 0 {
+        found.push(format!("only words of other speakers: is no speaker called {:?}?", options.speakers.main()));
+    }
+    if counts.rejects > 0 {
+        let who = if counts.recordings == 0 { "none of the " } else { "" };
+        let could = if counts.recordings == 0 { "could" } else { "could not" };
+        let rejects = counts.rejects;
+        found.push(format!("{who}{rejects} recordings {could} be used; {} says why", reasons.display()));
+    }
+    match found.join("; ") {
+        none if none.is_empty() => Ok(()),
+        // Of a shard's recordings none may be of use, and of the others'.
+        found if strict || counts.recordings == 0 && options.shard.is_none() => Err(PyValueError::new_err(found)),
+        found => PyErr::warn(py, &py.get_type::<PyUserWarning>(), &CString::new(found)?, 1),
     }
 }
 

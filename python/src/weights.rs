@@ -12,8 +12,9 @@ use crate::delay::Delay;
 use crate::error::OrRaise;
 use crate::layout::options;
 
-/// What tokens weigh in the loss. `Policy("kyutai")` is a named one, `Policy("moshi", text_pad=0.3)` one with changes;
-/// `to_json` lists all fields.
+/// What tokens weigh in the loss. `Policy("kyutai")` is a named one ("moshi", "kyutai", "jmoshi"),
+/// `Policy("moshi", text_pad=0.3)` one with changes; `to_json` lists all fields. `normalize` is "none", "modality" (text
+/// and audio each by their own sum) or "class"; `pad_ids` "pad" or "pad_and_end_pad", whichever weigh `text_pad`.
 #[pyclass(frozen, eq, module = "roundelay")]
 #[derive(PartialEq)]
 pub struct Policy(pub roundelay::Policy);
@@ -68,7 +69,8 @@ impl Policy {
         self.0.to_json()
     }
 
-    /// Weighs every position of codes `[..., stream, frame]` and of the sequence that `delay` makes of them.
+    /// Weighs every position of codes `[..., stream, frame]` and of the sequence that `delay` makes of them. Ids below 0
+    /// are absent; whether others are below their stream's cardinality is not looked at.
     fn weigh(&self, codes: &Bound<'_, PyAny>, delay: &Bound<'_, Delay>) -> PyResult<Weights> {
         let (ids, like, Delay { layout, shift, .. }) = (Ids::of(codes)?, Alike::to(codes)?, delay.get());
         for_ids!(ids, view => {
@@ -125,8 +127,9 @@ impl Training {
     }
 }
 
-/// The names of reasons, by their numbers without the bit of a region.
+/// The names of reasons, by their numbers. A number of 128 or more is that reason within a region of time, which has a
+/// weight of its own.
 #[pyfunction]
 pub fn reason_names() -> BTreeMap<u8, &'static str> {
-    (0..=u8::MAX).filter_map(|number| Some((number, Reason::of(number)?.name()))).collect()
+    (0..Reason::REGION).filter_map(|number| Some((number, Reason::of(number)?.name()))).collect()
 }

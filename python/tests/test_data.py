@@ -194,3 +194,26 @@ def test_a_shard_that_lost_a_part_is_not_taken_for_finished(tmp_path):
     (tmp_path / "shard" / info["parts"][-1]["name"]).unlink()
     with pytest.raises(ValueError, match="part is missing, or of another size, expected .* make the shard again"):
         make()
+
+
+def test_what_could_not_be_used_is_told(tmp_path):
+    (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "data.jsonl").write_text('{"path": "text.wav", "duration": 1.0}\n')
+    with pytest.raises(ValueError, match="none of the 1 recordings could be used; .*rejects.jsonl says why"):
+        roundelay.prep(tmp_path / "data.jsonl", tmp_path / "none", "moshi-7b", BPE)
+    good = json.loads((FIXTURES / "recordings" / "data.jsonl").read_text().splitlines()[0])
+    good["path"] = str(FIXTURES / "recordings" / good["path"])
+    with (tmp_path / "data.jsonl").open("a") as manifest:
+        manifest.write(json.dumps(good) + "\n")
+    with pytest.warns(UserWarning, match="1 recordings could not be used"):
+        info = roundelay.prep(tmp_path / "data.jsonl", tmp_path / "some", "moshi-7b", BPE)
+    assert info["counts"]["recordings"] == 1
+    with pytest.warns(UserWarning, match="none of the 1 recordings could be used"):
+        roundelay.prep(tmp_path / "data.jsonl", tmp_path / "shard", "moshi-7b", BPE, part_recordings=1, shard=(0, 2))
+    with pytest.raises(ValueError, match="1 recordings could not be used"):
+        roundelay.prep(tmp_path / "data.jsonl", tmp_path / "strict", "moshi-7b", BPE, strict=True)
+
+
+def test_words_of_nobody_are_told(tmp_path):
+    with pytest.warns(UserWarning, match='only words of other speakers: is no speaker called "Bob"?'):
+        roundelay.prep(FIXTURES / "recordings" / "data.jsonl", tmp_path / "bob", "moshi-7b", BPE, main_speaker="Bob")
