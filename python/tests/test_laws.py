@@ -5,7 +5,6 @@ import math
 import pickle
 import re
 import threading
-import time
 from pathlib import Path
 
 import conftest
@@ -342,7 +341,7 @@ def test_wrong_values_are_told_and_do_not_panic(message):
 
 
 def test_others_go_on_during_long_calls():
-    """A thread counts while the library works: where it held the interpreter's lock, there would be one long pause."""
+    """A thread counts while the library works: where that held the interpreter's lock, it could count at the ends alone."""
     codes = np.random.default_rng(0).integers(0, 2048, (64, 17, 4000))
     text, joint = "a b c " * 200_000, roundelay.Joint.disjoint({"text": 32000, "audio": 2_000_000})
     usage, tokenizer, line = roundelay.Usage(2048), conftest_bpe(), roundelay.DelayLine("moshi-7b", 64)
@@ -355,23 +354,25 @@ def test_others_go_on_during_long_calls():
         "prefill": lambda: line.prefill(codes),
     }
     for name, call in calls.items():
-        beats, over = [time.perf_counter()], threading.Event()
+        # A busy machine may not let the thread run at once.
+        assert any(beats_during(call) > 2 for _ in range(20)), name
 
-        def beat():
-            while not over.wait(0.0005):
-                beats.append(time.perf_counter())
 
-        thread = threading.Thread(target=beat)
-        thread.start()
-        begun = time.perf_counter()
-        call()
-        ended = time.perf_counter()
-        over.set()
-        thread.join()
-        inside = [begun, *(at for at in beats if begun < at < ended), ended]
-        longest = max(after - before for before, after in zip(inside, inside[1:], strict=False))
-        # What is short shows nothing.
-        assert ended - begun < 0.05 or longest < 0.6 * (ended - begun), name
+def beats_during(call):
+    beats, over = [], threading.Event()
+
+    def beat():
+        while not over.wait(0.0005):
+            beats.append(None)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    before = len(beats)
+    call()
+    during = len(beats) - before
+    over.set()
+    thread.join()
+    return during
 
 
 def test_long_sequences_are_not_drawn():
