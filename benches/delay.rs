@@ -118,7 +118,7 @@ fn training<A: Token>(criterion: &mut Criterion) {
             b.iter(|| {
                 let views = TrainingViews {
                     tokens: Steps(tokens.view_mut()),
-                    mask: Steps(mask.view_mut()),
+                    mask: Some(Steps(mask.view_mut())),
                     weights: Steps(weights.view_mut()),
                 };
                 policy.training_into(&layout, &delay, black_box(&codes), views).expect(FITS)

@@ -61,6 +61,7 @@ pub mod token;
 mod units;
 pub mod vocab;
 pub mod weights;
+mod wide;
 pub mod window;
 
 pub use delay::{Delay, Extent, Sequencer, Start};

@@ -3,6 +3,8 @@
 //! A cell of a grid holds one id. What the id means is its role, and the role comes from the stream: 3 is a pad in
 //! Moshi's text and an ordinary code in its audio.
 
+use crate::wide::wide;
+
 /// No token here: no embedding goes in, no loss comes out (Kyutai: the zero token).
 pub const ABSENT: i64 = -1;
 
@@ -29,26 +31,21 @@ pub(crate) mod sealed {
     }
 }
 
-/// Ids copied at once, by plain moves. A longer copy is handed to the system's, whose block instruction is slow to begin
-/// and slower where rows lie askew: a tenth of the whole at Moshi's batch.
-const AT_ONCE: usize = 8;
-
 /// Copies ids to another type; false if one does not fit, and is another one there.
 #[inline]
 pub(crate) fn convert<A: Token, B: Token>(from: &[A], to: &mut [B]) -> bool {
-    convert_seen(from, to, |_| ())
+    convert_seen(from, to).0
 }
 
-/// [`convert`], with a look at each id on the way.
+/// [`convert`], and the bits that any of the ids has: below 0 if one of them is.
 #[inline]
-pub(crate) fn convert_seen<A: Token, B: Token>(from: &[A], to: &mut [B], mut see: impl FnMut(i64)) -> bool {
+pub(crate) fn convert_seen<A: Token, B: Token>(from: &[A], to: &mut [B]) -> (bool, i64) {
     match (from, to) {
         ([from], [to]) => {
-            see((*from).into());
             *to = B::wrap((*from).into());
-            fits::<A, B>(*from)
+            (fits::<A, B>(*from), (*from).into())
         }
-        (from, to) => convert_many(from, to, see),
+        (from, to) => wide(|| convert_row(from, to)),
     }
 }
 
@@ -61,24 +58,17 @@ fn fits<A: Token, B: Token>(id: A) -> bool {
 }
 
 // A function of its own: only as parameters are the slices known to be apart.
-#[inline(never)]
-fn convert_many<A: Token, B: Token>(from: &[A], to: &mut [B], mut see: impl FnMut(i64)) -> bool {
-    let ((from, last), (to, to_last)) = (from.as_chunks::<AT_ONCE>(), to.as_chunks_mut::<AT_ONCE>());
-    let whole = from.iter().zip(to).fold(true, |whole, (from, to)| {
-        *to = from.map(|id| B::wrap(id.into()));
-        from.iter().for_each(|&id| see(id.into()));
-        from.iter().fold(whole, |whole, &id| whole & fits::<A, B>(id))
-    });
-    last.iter().zip(to_last).fold(whole, |whole, (&id, to)| {
+#[inline(always)]
+fn convert_row<A: Token, B: Token>(from: &[A], to: &mut [B]) -> (bool, i64) {
+    from.iter().zip(to).fold((true, 0), |(whole, seen), (&id, to)| {
         *to = B::wrap(id.into());
-        see(id.into());
-        whole & fits::<A, B>(id)
+        (whole & fits::<A, B>(id), seen | id.into())
     })
 }
 
 /// Whether no id is absent or ungenerated. One pass without branches: signs are gathered, not looked at.
 pub(crate) fn all_present<A: Token>(ids: &[A]) -> bool {
-    A::LEAST >= 0 || ids.iter().fold(0, |signs, &id| signs | id.into()) >= 0
+    A::LEAST >= 0 || wide(|| ids.iter().fold(0, |signs, &id| signs | id.into()) >= 0)
 }
 
 macro_rules! token {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Modules by layer; each may import modules of layers below its own, and itself.
 const LAYERS: &[&[&str]] = &[
-    &["error", "units", "token", "tally"],
+    &["error", "units", "token", "tally", "wide"],
     &["stream", "window"],
     &["delay", "text", "codebook", "vocab"],
     &["weights", "flow"],
@@ -17,7 +17,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The basics build on each other: every one may name `error`, and events hold times.
-const BASICS: &[(&str, &str)] = &[("units", "error"), ("tally", "units"), ("stream", "token")];
+const BASICS: &[(&str, &str)] = &[("units", "error"), ("tally", "units"), ("token", "wide"), ("stream", "token")];
 
 /// What the layers below `io` never name.
 const OUTSIDE: &[&str] = &["std::fs", "std::net", "std::env", "std::process", "std::time", "rand::rng(", "thread_rng"];

@@ -49,6 +49,38 @@ pub trait Sequencer {
         Bracket::default()
     }
 
+    /// The shape of codes once they are laid out: of what [`Sequencer::build_into`] writes.
+    ///
+    /// # Errors
+    /// As [`Sequencer::build`], fills apart.
+    fn shape_in_steps<A, S, D>(&self, codes: &Frames<ArrayBase<S, D>>) -> Result<D>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        let (streams, time) = axes(&codes.0)?;
+        check_streams(self, streams)?;
+        let mut shape = codes.0.raw_dim();
+        shape[time] = self.steps(shape[time])?;
+        Ok(shape)
+    }
+
+    /// The shape of a sequence once it is undone: of what [`Sequencer::undo_into`] writes.
+    ///
+    /// # Errors
+    /// As [`Sequencer::undo`].
+    fn shape_in_frames<A, S, D>(&self, tokens: &Steps<ArrayBase<S, D>>) -> Result<D>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        let (streams, time) = axes(&tokens.0)?;
+        check_streams(self, streams)?;
+        let mut shape = tokens.0.raw_dim();
+        shape[time] = self.frames(shape[time])?;
+        Ok(shape)
+    }
+
     /// Lays codes out; heads are filled with `initial`, tails with `pad`.
     ///
     /// Looks only at positions: absent (-1) and ungenerated (-2) tokens go where any other would.
@@ -64,7 +96,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let shape = shape_in_steps(self, &codes.0)?;
+        let shape = self.shape_in_steps(codes)?;
         let mut tokens = Array::from_elem(shape.clone(), A::wrap(0));
         let mut mask = Array::from_elem(shape, false);
         self.build_into(codes, Steps(tokens.view_mut()), Some(Steps(mask.view_mut())))?;
@@ -87,7 +119,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let shape = shape_in_steps(self, &codes.0)?;
+        let shape = self.shape_in_steps(codes)?;
         check_shape("tokens", &shape, &tokens.0)?;
         let mask = mask.map(|mask| mask.0);
         mask.iter().try_for_each(|mask| check_shape("mask", &shape, mask))?;
@@ -118,7 +150,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let mut steps = Array::from_elem(shape_in_steps(self, &values.0)?, fills(0).tail);
+        let mut steps = Array::from_elem(self.shape_in_steps(values)?, fills(0).tail);
         let (values, view) = (batched(&values.0)?, batched_mut(steps.view_mut())?);
         let tracks = Tracks::new(self, values.len_of(TIME), 0..view.len_of(TIME));
         each_row(values, view, |k, row, steps| {
@@ -139,7 +171,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let mut labels = Array::zeros(shape_in_steps(self, &codes.0)?);
+        let mut labels = Array::zeros(self.shape_in_steps(codes)?);
         let (grid, view) = (batched(&codes.0)?, batched_mut(labels.view_mut())?);
         let tracks = Tracks::new(self, grid.len_of(TIME), 0..view.len_of(TIME));
         each_row(grid, view, |k, codes, steps| {
@@ -167,7 +199,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let shape = shape_in_frames(self, &tokens.0)?;
+        let shape = self.shape_in_frames(tokens)?;
         let mut codes = Array::from_elem(shape.clone(), A::wrap(0));
         let mut mask = Array::from_elem(shape, false);
         self.undo_into(tokens, Frames(codes.view_mut()), Some(Frames(mask.view_mut())), fill)?;
@@ -189,7 +221,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let shape = shape_in_frames(self, &tokens.0)?;
+        let shape = self.shape_in_frames(tokens)?;
         check_shape("codes", &shape, &codes.0)?;
         let mask = mask.map(|mask| mask.0);
         mask.iter().try_for_each(|mask| check_shape("mask", &shape, mask))?;
@@ -301,30 +333,6 @@ pub(crate) fn misfit<A: Token, B: Token>(grid: ArrayView3<A>) -> Error {
     let mut cells = grid.indexed_iter().map(|(index, &id)| (index, id.into()));
     let ((_, k, t), id) = cells.find(|&(_, id)| B::try_from(id).is_err()).expect("one did not fit");
     Error::invalid("token", id, format!("an id that fits {}", B::NAME)).in_stream(k).at_frame(t)
-}
-
-/// The shape of a grid of frames once it is laid out.
-fn shape_in_steps<A, D: Dimension>(
-    sequencer: &(impl Sequencer + ?Sized),
-    frames: &ArrayBase<impl Data<Elem = A>, D>,
-) -> Result<D> {
-    let (streams, time) = axes(frames)?;
-    check_streams(sequencer, streams)?;
-    let mut shape = frames.raw_dim();
-    shape[time] = sequencer.steps(shape[time])?;
-    Ok(shape)
-}
-
-/// The shape of a sequence once it is undone.
-fn shape_in_frames<A, D: Dimension>(
-    sequencer: &(impl Sequencer + ?Sized),
-    steps: &ArrayBase<impl Data<Elem = A>, D>,
-) -> Result<D> {
-    let (streams, time) = axes(steps)?;
-    check_streams(sequencer, streams)?;
-    let mut shape = steps.raw_dim();
-    shape[time] = sequencer.frames(shape[time])?;
-    Ok(shape)
 }
 
 /// Number of streams and the axis of time of a grid.

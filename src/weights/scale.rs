@@ -12,6 +12,7 @@ use crate::delay::{Fills, Piece, Sequencer, Tracks, ends, place};
 use crate::error::Result;
 use crate::stream::{Kind, Layout, Stream};
 use crate::token::{Token, all_present};
+use crate::wide::wide;
 
 /// What a batch weighs.
 pub(super) struct Scales {
@@ -210,20 +211,20 @@ impl Scale {
 
     /// Weight of a code.
     fn weight(&self, code: i64) -> f32 {
-        // Every choice is a select, so that a row goes through without branches.
-        let weight = if code == self.ids.0 { self.pad } else { self.token };
-        let weight = if code == self.ids.1 { self.end_pad } else { weight };
-        if code < 0 { 0.0 } else { weight }
+        // By bits: a choice among fields would be compiled to a look-up for each code of a row.
+        let only = |is: bool, weight: f32| weight.to_bits() & u32::from(is).wrapping_neg();
+        let end_pad = code == self.ids.1;
+        let pad = code == self.ids.0 && !end_pad;
+        let weight = only(!pad & !end_pad, self.token) | only(pad, self.pad) | only(end_pad, self.end_pad);
+        f32::from_bits(weight & u32::from(code >= 0).wrapping_neg())
     }
 
     /// Writes the weights of some codes, of which all may be known to be present.
     pub fn weigh<A: Token>(&self, codes: &[A], weights: &mut [f32], present: bool) {
-        let cells = weights.iter_mut().zip(codes);
-        match (self.audio, present) {
-            (true, true) => weights.fill(self.token),
-            (true, false) => cells.for_each(|(weight, &code)| *weight = if code.into() < 0 { 0.0 } else { self.token }),
-            (false, _) => cells.for_each(|(weight, &code)| *weight = self.weight(code.into())),
-        }
+        wide(|| match self.audio && present {
+            true => weights.fill(self.token),
+            false => weights.iter_mut().zip(codes).for_each(|(weight, &code)| *weight = self.weight(code.into())),
+        })
     }
 
     /// Adds the weights of some codes: how many there are of each kind, times what it weighs; one by one where frames
@@ -250,12 +251,14 @@ impl Scale {
         let token = if self.trained { Reason::Token } else { Reason::Untrained } as u8;
         match self.audio || !self.trained {
             true if present => reasons.fill(token),
-            plain => reasons.iter_mut().zip(codes).for_each(|(reason, &code)| {
-                let code = code.into();
-                let pad = if code == self.ids.0 { Reason::Pad as u8 } else { token };
-                let pad = if code == self.ids.1 { Reason::EndPad as u8 } else { pad };
-                let number = if plain { token } else { pad };
-                *reason = if code < 0 { Reason::Absent as u8 } else { number };
+            plain => wide(|| {
+                reasons.iter_mut().zip(codes).for_each(|(reason, &code)| {
+                    let code = code.into();
+                    let pad = if code == self.ids.0 { Reason::Pad as u8 } else { token };
+                    let pad = if code == self.ids.1 { Reason::EndPad as u8 } else { pad };
+                    let number = if plain { token } else { pad };
+                    *reason = if code < 0 { Reason::Absent as u8 } else { number };
+                });
             }),
         }
     }
@@ -318,5 +321,5 @@ impl Scale {
 }
 
 fn count<A: Token>(codes: &[A], is: impl Fn(i64) -> bool) -> usize {
-    codes.iter().map(|&code| usize::from(is(code.into()))).sum()
+    wide(|| codes.iter().map(|&code| usize::from(is(code.into()))).sum())
 }

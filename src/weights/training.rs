@@ -44,8 +44,9 @@ pub struct Training<B, D: Dimension> {
 pub struct TrainingViews<'a, B, D: Dimension> {
     /// The sequence, over S steps.
     pub tokens: Steps<ArrayViewMut<'a, B, D>>,
-    /// True where the target comes from the codes; over S-1 steps.
-    pub mask: Steps<ArrayViewMut<'a, bool, D>>,
+    /// True where the target comes from the codes; over S-1 steps. It is that of any codes of this shape: a loop over
+    /// batches needs it once, if at all, as what is not learned weighs nothing.
+    pub mask: Option<Steps<ArrayViewMut<'a, bool, D>>>,
     /// What each target weighs in the loss; over S-1 steps.
     pub weights: Steps<ArrayViewMut<'a, f32, D>>,
 }
@@ -130,7 +131,7 @@ impl Weighing<'_> {
         let mut weights = Array::zeros(shape);
         let views = TrainingViews {
             tokens: Steps(tokens.view_mut()),
-            mask: Steps(mask.view_mut()),
+            mask: Some(Steps(mask.view_mut())),
             weights: Steps(weights.view_mut()),
         };
         let sums = self.training_into(sequencer, codes, views)?;
@@ -154,7 +155,8 @@ impl Weighing<'_> {
         check_streams(sequencer, self.layout.streams().len())?;
         let [whole, shape] = training_shapes(sequencer, codes)?;
         check_shape("tokens", &whole, &views.tokens.0)?;
-        check_shape("mask", &shape, &views.mask.0)?;
+        let mask = views.mask.map(|mask| mask.0);
+        mask.iter().try_for_each(|mask| check_shape("mask", &shape, mask))?;
         check_shape("weights", &shape, &views.weights.0)?;
         let codes = batched(&codes.0)?;
         self.layout.check_streams(codes.len_of(Axis(1)))?;
@@ -168,9 +170,11 @@ impl Weighing<'_> {
         let fits = write_ids(codes, tokens, [&tracks, &said], &fills, (&mut scales, &factors));
         let scales = scales.normalized(self.policy)?;
         write_weights(codes, batched_mut(views.weights.0)?, &said, &scales, &factors);
-        alike(codes, batched_mut(views.mask.0)?, |k, codes, steps| {
-            place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
-        });
+        if let Some(mask) = mask {
+            alike(codes, batched_mut(mask)?, |k, codes, steps| {
+                place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
+            });
+        }
         if fits { Ok(scales.sums) } else { Err(misfit::<A, B>(codes)) }
     }
 }
@@ -180,10 +184,8 @@ fn training_shapes<D: Dimension>(
     sequencer: &impl Sequencer,
     codes: &Frames<ArrayBase<impl Data, D>>,
 ) -> Result<[D; 2]> {
-    let mut whole = codes.0.raw_dim();
-    let time = batched(&codes.0)?.ndim().min(whole.ndim()) - 1;
-    whole[time] = sequencer.steps(whole[time])?;
-    let mut shape = whole.clone();
+    let whole = sequencer.shape_in_steps(codes)?;
+    let (time, mut shape) = (whole.ndim() - 1, whole.clone());
     shape[time] = shape[time].saturating_sub(1);
     Ok([whole, shape])
 }
@@ -198,9 +200,9 @@ fn write_ids<A: Token, B: Token>(
 ) -> bool {
     let (mut spare, fits, signs) = (Vec::new(), Cell::new(true), Cell::new(0));
     let write = |codes: &[A], to: &mut [B]| {
-        let mut seen = signs.get();
-        fits.set(fits.get() & convert_seen(codes, to, |id| seen |= id));
-        signs.set(seen);
+        let (fit, seen) = convert_seen(codes, to);
+        fits.set(fits.get() & fit);
+        signs.set(signs.get() | seen);
     };
     for ((codes, mut tokens), factors) in codes.outer_iter().zip(tokens.outer_iter_mut()).zip(factors) {
         for (k, (codes, tokens)) in codes.outer_iter().zip(tokens.outer_iter_mut()).enumerate() {
