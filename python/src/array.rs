@@ -2,13 +2,14 @@
 
 use ndarray::{Array, ArrayD, ArrayViewD, Dimension};
 use numpy::{
-    Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray, PyUntypedArrayMethods,
+    Element, PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArray,
+    PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
 use roundelay::token::Token;
 
 /// Ids of one of the integer types.
@@ -70,11 +71,6 @@ pub fn stored(source: &Bound<'_, PyAny>) -> PyResult<ArrayD<i32>> {
 /// Ids of any type as the widest.
 pub fn wide<A: Token>(ids: ArrayViewD<A>) -> ArrayD<i64> {
     ids.mapv(Into::into)
-}
-
-/// An id as another type, if that holds it.
-pub fn narrow<A: Token>(id: i64) -> Option<A> {
-    id.try_into().ok()
 }
 
 /// With so many axes as are wanted.
@@ -187,7 +183,7 @@ fn view<'py, A: Element>(array: &Bound<'py, PyUntypedArray>) -> PyResult<Option<
 
 /// Gives results as what they were made of: tensors if the source is one, else arrays.
 pub struct Alike<'py> {
-    py: Python<'py>,
+    pub py: Python<'py>,
     from_torch: Option<Bound<'py, PyAny>>,
 }
 
@@ -196,9 +192,27 @@ impl<'py> Alike<'py> {
         Ok(Alike { py: source.py(), from_torch: from_torch(source)? })
     }
 
+    /// A new array to write to. Its numbers are whatever lies in the memory: clearing it takes a fifth of a training batch.
+    pub fn unwritten<A: Element>(&self, shape: &impl Dimension) -> PyResult<PyReadwriteArrayDyn<'py, A>> {
+        static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let shape = PyTuple::new(self.py, shape.slice())?;
+        let array = EMPTY.import(self.py, "numpy", "empty")?.call1((shape, numpy::dtype::<A>(self.py)))?;
+        Ok(array.cast_into::<PyArrayDyn<A>>()?.readwrite())
+    }
+
+    /// A new mask to write to: all false, as not every byte is a truth.
+    pub fn unset(&self, shape: &impl Dimension) -> PyReadwriteArrayDyn<'py, bool> {
+        PyArrayDyn::zeros(self.py, shape.slice(), false).readwrite()
+    }
+
     /// Without a copy.
     pub fn give<A: Element>(&self, array: ArrayD<A>) -> PyResult<Py<PyAny>> {
-        let array = PyArrayDyn::from_owned_array(self.py, array).into_any();
+        self.written(PyArrayDyn::from_owned_array(self.py, array).readwrite())
+    }
+
+    /// A new array that is written now.
+    pub fn written<A: Element>(&self, array: PyReadwriteArrayDyn<'py, A>) -> PyResult<Py<PyAny>> {
+        let array = array.as_any().clone();
         match &self.from_torch {
             Some(from_numpy) => Ok(from_numpy.call1((array,))?.unbind()),
             None => Ok(array.unbind()),

@@ -1,14 +1,15 @@
 //! Frames <-> steps.
 
-use ndarray::{ArrayD, Axis, Ix2};
+use ndarray::{ArrayD, ArrayViewD, Axis, Ix2};
+use numpy::Element;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use roundelay::delay::{Bracket, Pattern};
-use roundelay::token::ABSENT;
+use roundelay::token::{ABSENT, Token};
 use roundelay::{Extent, Frames, Sequencer, Start, Steps};
 
-use crate::array::{Alike, Ids, floats, for_ids, narrow, wide};
+use crate::array::{Alike, Ids, floats, for_ids, wide};
 use crate::error::{OrRaise, limited};
 use crate::layout::{draw, json, layout};
 use crate::shift::Shift;
@@ -116,11 +117,8 @@ impl Delay {
     /// (int8 gives int16, uint64 int64), tensors if they were a tensor. -1 (absent) and -2 (ungenerated) go where any
     /// other id would.
     fn build(this: &Bound<'_, Self>, codes: &Bound<'_, PyAny>) -> PyResult<Built> {
-        let (ids, like, shift) = (Ids::of(codes)?, Alike::to(codes)?, &this.get().shift);
-        let (tokens, mask) = for_ids!(ids, codes => {
-            let built = this.py().detach(|| shift.build(&Frames(codes))).or_raise()?;
-            (like.give(built.tokens.0)?, like.give(built.mask.0)?)
-        });
+        let (ids, like) = (Ids::of(codes)?, Alike::to(codes)?);
+        let (tokens, mask) = for_ids!(ids, codes => this.get().lay_out(&Frames(codes), &like))?;
         Ok(Built { tokens, mask, delay: this.clone().unbind() })
     }
 
@@ -130,22 +128,8 @@ impl Delay {
     /// `tokens` are integers `[stream, step]` or `[batch, stream, step]`.
     #[pyo3(signature = (tokens, missing = None))]
     fn undo(&self, tokens: &Bound<'_, PyAny>, missing: Option<i64>) -> PyResult<Undone> {
-        let (ids, like, py) = (Ids::of(tokens)?, Alike::to(tokens)?, tokens.py());
-        for_ids!(ids, tokens => {
-            let fill = narrow(missing.unwrap_or(ABSENT));
-            let unfit = || {
-                let found = missing.unwrap_or(ABSENT);
-                PyValueError::new_err(format!("missing is {found}, expected an id that the tokens' type holds"))
-            };
-            if missing.is_some() && fill.is_none() {
-                return Err(unfit());
-            }
-            let undone = py.detach(|| self.shift.undo(&Steps(tokens), fill.unwrap_or_default())).or_raise()?;
-            if fill.is_none() && !undone.mask.0.iter().all(|&known| known) {
-                return Err(unfit());
-            }
-            Ok(Undone { codes: like.give(undone.codes.0)?, mask: like.give(undone.mask.0)? })
-        })
+        let (ids, like) = (Ids::of(tokens)?, Alike::to(tokens)?);
+        for_ids!(ids, tokens => self.take_out(&Steps(tokens), missing, &like))
     }
 
     /// Takes out of a sequence what has one value or one row of values a token, such as logits.
@@ -204,6 +188,42 @@ impl Delay {
 }
 
 impl Delay {
+    /// The tokens and the mask of [`Built`].
+    fn lay_out<A: Token + Element>(
+        &self,
+        codes: &Frames<ArrayViewD<A>>,
+        like: &Alike,
+    ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let shape = self.shift.shape_in_steps(codes).or_raise()?;
+        let (mut tokens, mut mask) = (like.unwritten::<A>(&shape)?, like.unset(&shape));
+        let (to, known) = (Steps(tokens.as_array_mut()), Some(Steps(mask.as_array_mut())));
+        like.py.detach(|| self.shift.build_into(codes, to, known)).or_raise()?;
+        Ok((like.written(tokens)?, like.written(mask)?))
+    }
+
+    fn take_out<A: Token + Element + Default>(
+        &self,
+        tokens: &Steps<ArrayViewD<A>>,
+        missing: Option<i64>,
+        like: &Alike,
+    ) -> PyResult<Undone> {
+        let missing_id = missing.unwrap_or(ABSENT);
+        let fill = A::try_from(missing_id).ok();
+        let unfit =
+            || PyValueError::new_err(format!("missing is {missing_id}, expected an id that the tokens' type holds"));
+        if missing.is_some() && fill.is_none() {
+            return Err(unfit());
+        }
+        let shape = self.shift.shape_in_frames(tokens).or_raise()?;
+        let (mut codes, mut mask) = (like.unwritten::<A>(&shape)?, like.unset(&shape));
+        let (to, known) = (Frames(codes.as_array_mut()), Some(Frames(mask.as_array_mut())));
+        like.py.detach(|| self.shift.undo_into(tokens, to, known, fill.unwrap_or_default())).or_raise()?;
+        if fill.is_none() && !mask.as_array().iter().all(|&known| known) {
+            return Err(unfit());
+        }
+        Ok(Undone { codes: like.written(codes)?, mask: like.written(mask)? })
+    }
+
     /// Of the layout's own delays.
     pub fn shift_of(layout: &roundelay::Layout, extent: &str, start: &str) -> PyResult<Shift> {
         Ok(Shift::Delay(roundelay::Delay::new(layout, extent_of(extent)?, start_of(start)?)))

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, Slice};
+use numpy::Element;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyEllipsis, PySlice};
-use roundelay::{Frames, Reason};
+use roundelay::delay::Fills;
+use roundelay::token::Token;
+use roundelay::weights::TrainingViews;
+use roundelay::{Frames, Reason, Sequencer, Steps};
 
 use crate::array::{Alike, Ids, for_ids};
 use crate::data::object;
@@ -31,17 +37,20 @@ pub struct Weights {
 }
 
 /// What a training step reads: `tokens` `[..., stream, step]` over S steps; `input` and `target`, views of all of them but
-/// the last and but the first; `mask` and `weights` of the targets.
+/// the last and but the first; `weights` of the targets, and `mask`, true where a target comes from the codes, made when it
+/// is asked for.
 #[pyclass(frozen, module = "roundelay")]
 pub struct Training {
     #[pyo3(get)]
     tokens: Py<PyAny>,
     #[pyo3(get)]
-    mask: Py<PyAny>,
-    #[pyo3(get)]
     weights: Py<PyAny>,
     #[pyo3(get)]
     sums: BTreeMap<&'static str, f64>,
+    mask: PyOnceLock<Py<PyAny>>,
+    delay: Py<Delay>,
+    /// Of the codes.
+    shape: Vec<usize>,
 }
 
 pub fn sums(sums: &roundelay::weights::Sums) -> BTreeMap<&'static str, f64> {
@@ -87,16 +96,8 @@ impl Policy {
 
     /// Input, target, mask and weights of codes `[..., stream, frame]`.
     fn training(&self, codes: &Bound<'_, PyAny>, delay: &Bound<'_, Delay>) -> PyResult<Training> {
-        let (ids, like, Delay { layout, shift, .. }) = (Ids::of(codes)?, Alike::to(codes)?, delay.get());
-        for_ids!(ids, view => {
-            let training = codes.py().detach(|| self.0.training(layout, shift, &Frames(view))).or_raise()?;
-            Ok(Training {
-                sums: sums(&training.sums),
-                tokens: like.give(training.tokens.0)?,
-                mask: like.give(training.mask.0)?,
-                weights: like.give(training.weights.0)?,
-            })
-        })
+        let (ids, like) = (Ids::of(codes)?, Alike::to(codes)?);
+        for_ids!(ids, codes => self.train(codes, &like, delay))
     }
 
     fn __repr__(&self) -> String {
@@ -104,10 +105,49 @@ impl Policy {
     }
 }
 
+impl Policy {
+    fn train<A: Token + Element>(
+        &self,
+        codes: ArrayViewD<A>,
+        like: &Alike,
+        delay: &Bound<'_, Delay>,
+    ) -> PyResult<Training> {
+        let (codes, Delay { layout, shift, .. }) = (Frames(codes), delay.get());
+        let mut shape = shift.shape_in_steps(&codes).or_raise()?;
+        let mut tokens = like.unwritten::<A>(&shape)?;
+        let time = shape.ndim() - 1;
+        shape[time] = shape[time].saturating_sub(1);
+        let mut weights = like.unwritten(&shape)?;
+        let (to, weigh) = (Steps(tokens.as_array_mut()), Steps(weights.as_array_mut()));
+        let views = TrainingViews { tokens: to, mask: None, weights: weigh };
+        let sums = like.py.detach(|| self.0.training_into(layout, shift, &codes, views)).or_raise()?;
+        Ok(Training {
+            tokens: like.written(tokens)?,
+            weights: like.written(weights)?,
+            sums: self::sums(&sums),
+            mask: PyOnceLock::new(),
+            delay: delay.clone().unbind(),
+            shape: codes.0.shape().to_vec(),
+        })
+    }
+}
+
 #[pymethods]
 impl Training {
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         Ok(format!("Training {}", self.tokens.bind(py).getattr("shape")?))
+    }
+
+    #[getter]
+    fn mask(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let made = self.mask.get_or_try_init(py, || {
+            let codes = Frames(ArrayD::from_elem(self.shape.clone(), true));
+            let known = self.delay.get().shift.shift(&codes, |_| Fills::all(false)).or_raise()?.0;
+            let time = Axis(known.ndim() - 1);
+            let said = known.slice_axis(time, Slice::from(known.len_of(time).min(1)..));
+            Alike::to(self.tokens.bind(py))?.give(said.to_owned())
+        })?;
+        Ok(made.clone_ref(py))
     }
 
     #[getter]

@@ -62,13 +62,15 @@ def test_training_is_build_and_weigh(case):
     if not fits(delay, codes):
         return
     policy = roundelay.Policy("moshi", normalize="none")
-    tokens, weights = delay.build(codes).tokens, policy.weigh(codes, delay)
+    (tokens, mask), weights = delay.build(codes), policy.weigh(codes, delay)
     if tokens.shape[-1] == 0:
         return
     training = policy.training(codes, delay)
     assert_array_equal(training.input, tokens[..., :-1])
     assert_array_equal(training.target, tokens[..., 1:])
     assert_array_equal(training.weights, weights.steps[..., 1:])
+    assert_array_equal(training.mask, mask[..., 1:])
+    assert training.mask is training.mask
 
 
 def test_the_examples_run():
