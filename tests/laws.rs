@@ -6,6 +6,7 @@ use common::strategies::{codes_of, extents, layouts, layouts_of, patterns};
 use ndarray::{Array3, Axis, s};
 use proptest::prelude::*;
 use roundelay::delay::{Bracket, Fills, Plan};
+use roundelay::weights::TrainingViews;
 use roundelay::{Delay, Extent, Frames, Kind, Layout, Normalize, Policy, Sequencer, Start, Steps};
 
 /// The slow, obvious twin of build: asks of each cell which frame it holds.
@@ -55,6 +56,35 @@ fn check_training(
         let expected = f64::from(training.weights.0[index]) / if sum > 0.0 { sum } else { 1.0 };
         prop_assert_eq!(weight, expected as f32);
     }
+    Ok(())
+}
+
+/// Nothing shows of what lay in the caller's memory before.
+fn check_overwritten(
+    layout: &Layout,
+    sequencer: &impl Sequencer,
+    codes: &Frames<Array3<i64>>,
+) -> Result<(), TestCaseError> {
+    const DIRT: i64 = 0x5555_5555_5555;
+    let built = sequencer.build(codes).unwrap();
+    let shape = sequencer.shape_in_steps(codes).unwrap();
+    let (mut tokens, mut mask) = (Array3::from_elem(shape, DIRT), Array3::from_elem(shape, true));
+    sequencer.build_into(codes, Steps(tokens.view_mut()), Some(Steps(mask.view_mut()))).unwrap();
+    prop_assert_eq!((&tokens, &mask), (&built.tokens.0, &built.mask.0));
+
+    let undone = sequencer.undo(&built.tokens, -1).unwrap();
+    let shape = sequencer.shape_in_frames(&built.tokens).unwrap();
+    let (mut back, mut mask) = (Array3::from_elem(shape, DIRT), Array3::from_elem(shape, true));
+    sequencer.undo_into(&built.tokens, Frames(back.view_mut()), Some(Frames(mask.view_mut())), -1).unwrap();
+    prop_assert_eq!((&back, &mask), (&undone.codes.0, &undone.mask.0));
+
+    let policy = Policy::named("moshi").unwrap();
+    let training = policy.training(layout, sequencer, codes).unwrap();
+    tokens.fill(DIRT);
+    let mut weights = Array3::from_elem(training.weights.0.raw_dim(), f32::NAN);
+    let views = TrainingViews { tokens: Steps(tokens.view_mut()), mask: None, weights: Steps(weights.view_mut()) };
+    let sums = policy.training_into(layout, sequencer, codes, views).unwrap();
+    prop_assert_eq!((&tokens, &weights, sums), (&training.tokens.0, &training.weights.0, training.sums));
     Ok(())
 }
 
@@ -140,6 +170,7 @@ proptest! {
         let bracket = Bracket { bos: bos && has(|s| s.bos), eos: eos && has(|s| s.eos) };
         let delay = Delay::new(&layout, extent, start).bracketed(&layout, bracket).unwrap();
         check_training(&layout, &delay, &codes)?;
+        check_overwritten(&layout, &delay, &codes)?;
     }
 
     #[test]
@@ -152,7 +183,9 @@ proptest! {
         let Ok(order) = pattern.order_of(&layout, frames, start) else { return Ok(()) };
         let plan = Plan::new(order, extent, vec![fills; layout.streams().len()]).unwrap();
         let plan = if without_start { plan.without_start() } else { plan };
-        check_training(&layout, &plan, &codes_of(&layout, 2, frames, seed))?;
+        let codes = codes_of(&layout, 2, frames, seed);
+        check_training(&layout, &plan, &codes)?;
+        check_overwritten(&layout, &plan, &codes)?;
     }
 
     #[test]
