@@ -192,7 +192,7 @@ impl<'py> Alike<'py> {
         Ok(Alike { py: source.py(), from_torch: from_torch(source)? })
     }
 
-    /// A new array to write to. Its numbers are whatever lies in the memory: clearing it takes a fifth of a training batch.
+    /// A new array, every cell of which is to be written: its numbers are whatever lies in the memory.
     pub fn unwritten<A: Element>(&self, shape: &impl Dimension) -> PyResult<PyReadwriteArrayDyn<'py, A>> {
         static EMPTY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let shape = PyTuple::new(self.py, shape.slice())?;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, ArrayViewD, Axis, Dimension, Slice};
+use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
 use numpy::Element;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyEllipsis, PySlice};
 use roundelay::delay::Fills;
 use roundelay::token::Token;
-use roundelay::weights::TrainingViews;
+use roundelay::weights::{TrainingViews, training_shapes};
 use roundelay::{Frames, Reason, Sequencer, Steps};
 
 use crate::array::{Alike, Ids, for_ids};
@@ -17,6 +17,7 @@ use crate::data::object;
 use crate::delay::Delay;
 use crate::error::OrRaise;
 use crate::layout::options;
+use crate::shift::Shift;
 
 /// What tokens weigh in the loss. `Policy("kyutai")` is a named one ("moshi", "kyutai", "jmoshi"),
 /// `Policy("moshi", text_pad=0.3)` one with changes; `to_json` lists all fields. `normalize` is "none", "modality" (text
@@ -113,11 +114,8 @@ impl Policy {
         delay: &Bound<'_, Delay>,
     ) -> PyResult<Training> {
         let (codes, Delay { layout, shift, .. }) = (Frames(codes), delay.get());
-        let mut shape = shift.shape_in_steps(&codes).or_raise()?;
-        let mut tokens = like.unwritten::<A>(&shape)?;
-        let time = shape.ndim() - 1;
-        shape[time] = shape[time].saturating_sub(1);
-        let mut weights = like.unwritten(&shape)?;
+        let [whole, said] = training_shapes(shift, &codes).or_raise()?;
+        let (mut tokens, mut weights) = (like.unwritten::<A>(&whole)?, like.unwritten(&said)?);
         let (to, weigh) = (Steps(tokens.as_array_mut()), Steps(weights.as_array_mut()));
         let views = TrainingViews { tokens: to, mask: None, weights: weigh };
         let sums = like.py.detach(|| self.0.training_into(layout, shift, &codes, views)).or_raise()?;
@@ -141,11 +139,8 @@ impl Training {
     #[getter]
     fn mask(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let made = self.mask.get_or_try_init(py, || {
-            let codes = Frames(ArrayD::from_elem(self.shape.clone(), true));
-            let known = self.delay.get().shift.shift(&codes, |_| Fills::all(false)).or_raise()?.0;
-            let time = Axis(known.ndim() - 1);
-            let said = known.slice_axis(time, Slice::from(known.len_of(time).min(1)..));
-            Alike::to(self.tokens.bind(py))?.give(said.to_owned())
+            let known = py.detach(|| known(&self.delay.get().shift, &self.shape)).or_raise()?;
+            Alike::to(self.tokens.bind(py))?.give(known)
         })?;
         Ok(made.clone_ref(py))
     }
@@ -165,6 +160,15 @@ impl Training {
     fn steps<'py>(&self, py: Python<'py>, steps: Bound<'py, PySlice>) -> PyResult<Bound<'py, PyAny>> {
         self.tokens.bind(py).get_item((PyEllipsis::get(py), steps))
     }
+}
+
+/// Where the targets of codes of this shape are codes: the same in every example.
+fn known(shift: &Shift, codes: &[usize]) -> roundelay::Result<ArrayD<bool>> {
+    let (batch, grid) = codes.split_at(codes.len() - 2);
+    let known = shift.shift(&Frames(ArrayD::from_elem(grid, true)), |_| Fills::all(false))?.0;
+    let steps = known.shape()[1];
+    let said = known.slice_axis(Axis(1), Slice::from(steps.min(1)..));
+    Ok(said.broadcast([batch, said.shape()].concat()).expect("axes in front are new").to_owned())
 }
 
 /// The names of reasons, by their numbers. A number of 128 or more is that reason within a region of time, which has a

@@ -56,11 +56,18 @@ def test_undo_is_the_inverse_of_build(case):
     assert mask.sum() == codes.size
 
 
-@given(built())
-def test_training_is_build_and_weigh(case):
+@given(
+    built(),
+    st.sampled_from(["extend", "truncate"]),
+    st.sampled_from(["none", "initial"]),
+    st.sampled_from([None, "flatten", "coarse-first"]),
+)
+def test_training_is_build_and_weigh(case, extent, start, pattern):
     delay, codes = case
     if not fits(delay, codes):
         return
+    options = {} if pattern is None else {"pattern": pattern, "frames": codes.shape[-1]}
+    delay = Delay(delay.layout, extent, start, **options)
     policy = roundelay.Policy("moshi", normalize="none")
     (tokens, mask), weights = delay.build(codes), policy.weigh(codes, delay)
     if tokens.shape[-1] == 0:

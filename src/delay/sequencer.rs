@@ -103,7 +103,7 @@ pub trait Sequencer {
         Ok(Built { tokens: Steps(tokens), mask: Steps(mask) })
     }
 
-    /// [`Sequencer::build`] into the caller's memory, of any token type that holds the ids.
+    /// [`Sequencer::build`] into the caller's memory, of any token type that holds the ids. Every cell is written.
     ///
     /// The mask is that of any codes of this shape: a loop over batches needs it once.
     ///
@@ -206,7 +206,7 @@ pub trait Sequencer {
         Ok(Undone { codes: Frames(codes), mask: Frames(mask) })
     }
 
-    /// [`Sequencer::undo`] into the caller's memory, of any token type that holds the ids.
+    /// [`Sequencer::undo`] into the caller's memory, of any token type that holds the ids. Every cell is written.
     ///
     /// # Errors
     /// As `undo`; `Invalid` if a view has another shape, or an id does not fit (the views then hold part of a result).

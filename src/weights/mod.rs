@@ -33,5 +33,5 @@ pub use region::Region;
 pub(crate) use scale::Spare;
 pub use summary::{Share, StreamShare, Summary};
 pub use sums::{Class, Sums};
-pub use training::{Training, TrainingViews};
+pub use training::{Training, TrainingViews, training_shapes};
 pub use weigh::{Weighing, Weights};

@@ -92,7 +92,7 @@ impl Policy {
         Weighing::new(self, layout).training(sequencer, codes)
     }
 
-    /// [`Policy::training`] into the caller's memory.
+    /// [`Policy::training`] into the caller's memory, of the shapes that [`training_shapes`] gives. Every cell is written.
     ///
     /// # Errors
     /// As `training`; `Invalid` if a view has another shape, or an id does not fit (the views then hold part of a result).
@@ -138,7 +138,7 @@ impl Weighing<'_> {
         Ok(Training { tokens: Steps(tokens), mask: Steps(mask), weights: Steps(weights), sums })
     }
 
-    /// [`Weighing::training`] into the caller's memory.
+    /// [`Weighing::training`] into the caller's memory, as [`Policy::training_into`].
     ///
     /// # Errors
     /// As `training`; `Invalid` if a view has another shape, or an id does not fit (the views then hold part of a result).
@@ -159,7 +159,6 @@ impl Weighing<'_> {
         mask.iter().try_for_each(|mask| check_shape("mask", &shape, mask))?;
         check_shape("weights", &shape, &views.weights.0)?;
         let codes = batched(&codes.0)?;
-        self.layout.check_streams(codes.len_of(Axis(1)))?;
         let (frames, steps) = (codes.len_of(TIME), shape[shape.ndim() - 1]);
         // Of the sequence, and of what is said of it.
         let all = whole[whole.ndim() - 1];
@@ -179,10 +178,13 @@ impl Weighing<'_> {
     }
 }
 
-/// The codes' shape over all steps, and over all but one.
-fn training_shapes<D: Dimension>(
+/// The shapes of a [`Training`] of these codes: that of its tokens, and that of its mask and weights.
+///
+/// # Errors
+/// As [`Sequencer::shape_in_steps`].
+pub fn training_shapes<S: Data, D: Dimension>(
     sequencer: &impl Sequencer,
-    codes: &Frames<ArrayBase<impl Data, D>>,
+    codes: &Frames<ArrayBase<S, D>>,
 ) -> Result<[D; 2]> {
     let whole = sequencer.shape_in_steps(codes)?;
     let (time, mut shape) = (whole.ndim() - 1, whole.clone());
