@@ -58,11 +58,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let (streams, time) = axes(&codes.0)?;
-        check_streams(self, streams)?;
-        let mut shape = codes.0.raw_dim();
-        shape[time] = self.steps(shape[time])?;
-        Ok(shape)
+        reshaped(self, &codes.0, |frames| self.steps(frames))
     }
 
     /// The shape of a sequence once it is undone: of what [`Sequencer::undo_into`] writes.
@@ -74,11 +70,7 @@ pub trait Sequencer {
         S: Data<Elem = A>,
         D: Dimension,
     {
-        let (streams, time) = axes(&tokens.0)?;
-        check_streams(self, streams)?;
-        let mut shape = tokens.0.raw_dim();
-        shape[time] = self.frames(shape[time])?;
-        Ok(shape)
+        reshaped(self, &tokens.0, |steps| self.frames(steps))
     }
 
     /// Lays codes out; heads are filled with `initial`, tails with `pad`.
@@ -335,10 +327,16 @@ pub(crate) fn misfit<A: Token, B: Token>(grid: ArrayView3<A>) -> Error {
     Error::invalid("token", id, format!("an id that fits {}", B::NAME)).in_stream(k).at_frame(t)
 }
 
-/// Number of streams and the axis of time of a grid.
-fn axes<A, D: Dimension>(grid: &ArrayBase<impl Data<Elem = A>, D>) -> Result<(usize, usize)> {
-    let streams = batched(grid)?.len_of(Axis(1));
-    Ok((streams, grid.ndim() - 1))
+/// The shape of a grid of a sequencer's streams, with another length of time.
+fn reshaped<A, D: Dimension>(
+    sequencer: &(impl Sequencer + ?Sized),
+    grid: &ArrayBase<impl Data<Elem = A>, D>,
+    length: impl FnOnce(usize) -> Result<usize>,
+) -> Result<D> {
+    check_streams(sequencer, batched(grid)?.len_of(Axis(1)))?;
+    let (mut shape, time) = (grid.raw_dim(), grid.ndim() - 1);
+    shape[time] = length(shape[time])?;
+    Ok(shape)
 }
 
 pub(crate) fn check_streams(sequencer: &(impl Sequencer + ?Sized), found: usize) -> Result<()> {
