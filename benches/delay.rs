@@ -10,7 +10,7 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
 use ndarray::{Array3, ArrayViewMut3, Axis};
 use roundelay::token::Token;
-use roundelay::weights::TrainingViews;
+use roundelay::weights::{TrainingViews, WeightsViews};
 use roundelay::{Delay, Extent, Frames, Layout, Policy, Sequencer, Start, Steps};
 
 /// Batch, streams and frames: Moshi's batch, a single short clip, and a batch far beyond any cache.
@@ -130,10 +130,30 @@ fn training<A: Token>(criterion: &mut Criterion) {
 fn weights(criterion: &mut Criterion) {
     let (shape, (layout, delay)) = (SHAPES[0], moshi());
     let (codes, policy) = (codes::<i64>(shape), Policy::named("moshi").expect("a policy"));
-    let mut group = group(criterion, "weights", "i64", shape);
-    copy(&mut group, codes.0.len() * 10);
-    group.bench_function("both frames, with reasons", |b| {
-        b.iter(|| policy.weigh(&layout, &delay, black_box(&codes)).expect(FITS))
+    let in_steps = (shape.0, shape.1, delay.steps(shape.2).expect("any number of frames"));
+    let [mut frames, mut steps] = [shape, in_steps].map(Array3::<f32>::ones);
+    let [mut frame_reasons, mut step_reasons] = [shape, in_steps].map(Array3::<u8>::ones);
+    let mut whole = group(criterion, "weights", "i64", shape);
+    copy(&mut whole, 5 * (frames.len() + steps.len()));
+    whole.bench_function("both frames, with reasons", |b| {
+        b.iter(|| {
+            let views = WeightsViews {
+                frames: Some(Frames(frames.view_mut())),
+                frame_reasons: Some(Frames(frame_reasons.view_mut())),
+                steps: Some(Steps(steps.view_mut())),
+                step_reasons: Some(Steps(step_reasons.view_mut())),
+            };
+            policy.weigh_into(&layout, &delay, black_box(&codes), views).expect(FITS)
+        })
+    });
+    drop(whole);
+    let mut alone = group(criterion, "weights in steps", "i64", shape);
+    copy(&mut alone, 4 * steps.len());
+    alone.bench_function("without reasons", |b| {
+        b.iter(|| {
+            let views = WeightsViews { steps: Some(Steps(steps.view_mut())), ..WeightsViews::default() };
+            policy.weigh_into(&layout, &delay, black_box(&codes), views).expect(FITS)
+        })
     });
 }
 

@@ -12,8 +12,10 @@ use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use roundelay::delay::{Bracket, Fills, Plan};
-use roundelay::weights::{DepthFrames, Example, PadIds, Region, SemanticStreams, Summary, Sums, Weighing, Weights};
-use roundelay::{Delay, Frames, Kind, Layout, Normalize, Policy, Reason, Seconds, Sequencer, Stream};
+use roundelay::weights::{
+    DepthFrames, Example, PadIds, Region, SemanticStreams, Summary, Sums, Weighing, Weights, WeightsViews,
+};
+use roundelay::{Delay, Frames, Kind, Layout, Normalize, Policy, Reason, Seconds, Sequencer, Steps, Stream};
 
 /// Where a step's cell comes from: a frame, or one of the fills.
 const HEAD: i64 = -10;
@@ -223,6 +225,7 @@ fn check(
     }
     check_loss(&weights, &sources, codes)?;
     check_summary(&weighing, sequencer, codes, &weights, &sources)?;
+    check_views(&weighing, sequencer, codes, &weights)?;
 
     let training = weighing.training(sequencer, codes).unwrap();
     let targets = |(b, k, s): (usize, usize, usize)| cell((b, k, s + 1));
@@ -233,6 +236,42 @@ fn check(
         let normalized = slow.weight / twin.divisor(slow.class, &sums);
         prop_assert!(close(weight.into(), normalized), "target {at:?}: {weight} {normalized}");
     }
+    Ok(())
+}
+
+/// Whichever parts are wanted, they are those of the whole; nothing shows of what lay in their memory, and the others stay.
+fn check_views(
+    weighing: &Weighing,
+    sequencer: &impl Sequencer,
+    codes: &Frames<Array3<i64>>,
+    whole: &Weights<ndarray::Ix3>,
+) -> Result<(), TestCaseError> {
+    const DIRT: (f32, u8) = (-7.0, 77);
+    let (in_frames, in_steps) = (codes.0.raw_dim(), whole.steps.0.raw_dim());
+    for parts in 0..16 {
+        let wanted = |part: i32| parts >> part & 1 == 1;
+        let [mut frames, mut steps] = [in_frames, in_steps].map(|shape| Array3::from_elem(shape, DIRT.0));
+        let [mut frame_reasons, mut step_reasons] = [in_frames, in_steps].map(|shape| Array3::from_elem(shape, DIRT.1));
+        let views = WeightsViews {
+            frames: wanted(0).then(|| Frames(frames.view_mut())),
+            frame_reasons: wanted(1).then(|| Frames(frame_reasons.view_mut())),
+            steps: wanted(2).then(|| Steps(steps.view_mut())),
+            step_reasons: wanted(3).then(|| Steps(step_reasons.view_mut())),
+        };
+        prop_assert_eq!(weighing.weigh_into(sequencer, codes, views).unwrap(), whole.sums);
+        for (part, there, expected) in [(0, frames, &whole.frames.0), (2, steps, &whole.steps.0)] {
+            prop_assert_eq!(there, if wanted(part) { expected.clone() } else { expected.mapv(|_| DIRT.0) });
+        }
+        let reasons = [(1, frame_reasons, &whole.frame_reasons.0), (3, step_reasons, &whole.step_reasons.0)];
+        for (part, there, expected) in reasons {
+            prop_assert_eq!(there, if wanted(part) { expected.clone() } else { expected.mapv(|_| DIRT.1) });
+        }
+    }
+    let mut long = Array3::zeros((in_frames[0], in_frames[1], in_steps[2] + 1));
+    let views = WeightsViews { steps: Some(Steps(long.view_mut())), ..WeightsViews::default() };
+    prop_assert!(
+        weighing.weigh_into(sequencer, codes, views).unwrap_err().to_string().starts_with("shape of the steps")
+    );
     Ok(())
 }
 

@@ -7,11 +7,11 @@
 //! ```
 
 use super::example::{Example, Factors};
-use super::scale::{Scales, Spare, Walk};
+use super::scale::{Row, Scales, Spare, Walk};
 use super::{Sums, Weighing};
 use crate::delay::{Sequencer, Tracks};
 use crate::error::Result;
-use crate::token::Token;
+use crate::token::{Token, all_present};
 
 /// What is known of a clip once its codes have been looked at.
 pub(crate) struct Counted {
@@ -43,7 +43,7 @@ impl Counted {
 
     /// Counts stream `k`, which comes after those before it.
     pub fn count<A: Token>(&mut self, k: usize, codes: &[A]) {
-        self.scales.count(k, codes, &self.factors, &self.said);
+        self.scales.count(k, codes, all_present(codes), &self.factors, &self.said);
     }
 
     /// What the raw weights add up to.
@@ -58,8 +58,9 @@ impl Counted {
 
     /// Writes weights and reasons of stream `k`'s targets.
     pub fn write<A: Token>(&self, k: usize, codes: &[A], weights: &mut [f32], reasons: &mut [u8], spare: &mut Spare) {
-        let (scale, full, pieces) = (&self.scales.streams[k], self.scales.present[k], self.said.of(k));
-        scale.place_weights(pieces, codes, full, &self.factors, weights, &mut spare.weights);
-        scale.place_reasons(pieces, codes, full, &self.factors, reasons, &mut spare.reasons);
+        let row = Row { codes, present: self.scales.present[k], factors: &self.factors };
+        let (scale, pieces) = (&self.scales.streams[k], self.said.of(k));
+        scale.place_weights(pieces, row, weights, &mut spare.weights);
+        scale.place_reasons(pieces, row, reasons, &mut spare.reasons);
     }
 }

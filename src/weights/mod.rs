@@ -34,4 +34,4 @@ pub(crate) use scale::Spare;
 pub use summary::{Share, StreamShare, Summary};
 pub use sums::{Class, Sums};
 pub use training::{Training, TrainingViews, training_shapes};
-pub use weigh::{Weighing, Weights};
+pub use weigh::{Weighing, Weights, WeightsViews};

@@ -11,7 +11,7 @@ use super::{Class, PadIds, Policy, Reason, SemanticStreams, Sums};
 use crate::delay::{Fills, Piece, Sequencer, Tracks, ends, place};
 use crate::error::Result;
 use crate::stream::{Kind, Layout, Stream};
-use crate::token::{Token, all_present};
+use crate::token::Token;
 use crate::wide::wide;
 
 /// What a batch weighs.
@@ -21,6 +21,16 @@ pub(super) struct Scales {
     pub sums: Sums,
     /// Of each row, whether no code of it is absent.
     pub present: Vec<bool>,
+}
+
+/// A row of codes to be weighed.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a, A> {
+    pub codes: &'a [A],
+    /// Whether none of them is absent, or it makes no difference.
+    pub present: bool,
+    /// Of the example.
+    pub factors: &'a Factors,
 }
 
 /// What the cells of one stream weigh.
@@ -71,13 +81,9 @@ impl Scales {
         Scales { streams, sums: Sums::default(), present: Vec::new() }
     }
 
-    /// Adds a row of stream `k` to the sums, as far as it is in the sequence.
-    pub fn count<A: Token>(&mut self, k: usize, row: &[A], factors: &Factors, tracks: &Tracks) {
-        self.count_seen(k, row, all_present(row), factors, tracks);
-    }
-
-    /// [`Scales::count`] of a row of which it is known whether a code is absent.
-    pub fn count_seen<A: Token>(&mut self, k: usize, row: &[A], full: bool, factors: &Factors, tracks: &Tracks) {
+    /// Adds a row of stream `k` to the sums, as far as it is in the sequence; it may be known to be `full`, without an
+    /// absent code.
+    pub fn count<A: Token>(&mut self, k: usize, row: &[A], full: bool, factors: &Factors, tracks: &Tracks) {
         let (scale, ends) = (&self.streams[k], ends(row));
         self.present.push(full);
         let factors = factors.of(scale.depth);
@@ -219,8 +225,13 @@ impl Scale {
         f32::from_bits(weight & u32::from(code >= 0).wrapping_neg())
     }
 
+    /// Whether no code of the stream weighs anything.
+    pub fn is_nothing(&self) -> bool {
+        self.audio && self.token == 0.0
+    }
+
     /// Writes the weights of some codes, of which all may be known to be present.
-    pub fn weigh<A: Token>(&self, codes: &[A], weights: &mut [f32], present: bool) {
+    fn weigh_codes<A: Token>(&self, codes: &[A], weights: &mut [f32], present: bool) {
         wide(|| match self.audio && present {
             true => weights.fill(self.token),
             false => weights.iter_mut().zip(codes).for_each(|(weight, &code)| *weight = self.weight(code.into())),
@@ -247,7 +258,7 @@ impl Scale {
     }
 
     /// Writes the reasons of some codes, of which all may be known to be present.
-    pub fn mark<A: Token>(&self, codes: &[A], reasons: &mut [u8], present: bool) {
+    fn mark_codes<A: Token>(&self, codes: &[A], reasons: &mut [u8], present: bool) {
         let token = if self.trained { Reason::Token } else { Reason::Untrained } as u8;
         match self.audio || !self.trained {
             true if present => reasons.fill(token),
@@ -263,54 +274,48 @@ impl Scale {
         }
     }
 
+    /// Writes a row's weights in frames.
+    pub fn weigh<A: Token>(&self, row: Row<A>, frames: &mut [f32]) {
+        self.weigh_codes(row.codes, frames, row.present);
+        row.factors.scale(self.depth, frames);
+    }
+
+    /// Writes a row's reasons in frames.
+    pub fn mark<A: Token>(&self, row: Row<A>, frames: &mut [u8]) {
+        self.mark_codes(row.codes, frames, row.present);
+        row.factors.mark(self.depth, frames);
+    }
+
     /// Writes a row's weights in steps; they go by way of `spare` only where frames have factors.
-    pub fn place_weights<A: Token>(
-        &self,
-        pieces: &[Piece],
-        codes: &[A],
-        present: bool,
-        factors: &Factors,
-        steps: &mut [f32],
-        spare: &mut Vec<f32>,
-    ) {
-        let fills = self.fills(ends(codes));
-        if factors.of(self.depth).is_empty() {
-            return place(pieces, codes, steps, &fills, |codes, to| self.weigh(codes, to, present));
+    pub fn place_weights<A: Token>(&self, pieces: &[Piece], row: Row<A>, steps: &mut [f32], spare: &mut Vec<f32>) {
+        let fills = self.fills(ends(row.codes));
+        if row.factors.of(self.depth).is_empty() {
+            return place(pieces, row.codes, steps, &fills, |codes, to| self.weigh_codes(codes, to, row.present));
         }
-        spare.resize(codes.len(), 0.0);
-        self.weigh(codes, spare, present);
-        factors.scale(self.depth, spare);
+        spare.resize(row.codes.len(), 0.0);
+        self.weigh(row, spare);
         place(pieces, spare, steps, &fills, |from, to| to.copy_from_slice(from));
     }
 
     /// Writes a row's reasons in steps, likewise.
-    pub fn place_reasons<A: Token>(
-        &self,
-        pieces: &[Piece],
-        codes: &[A],
-        present: bool,
-        factors: &Factors,
-        steps: &mut [u8],
-        spare: &mut Vec<u8>,
-    ) {
-        let fills = self.fill_reasons(ends(codes));
-        if factors.of(self.depth).is_empty() {
-            return place(pieces, codes, steps, &fills, |codes, to| self.mark(codes, to, present));
+    pub fn place_reasons<A: Token>(&self, pieces: &[Piece], row: Row<A>, steps: &mut [u8], spare: &mut Vec<u8>) {
+        let fills = self.fill_reasons(ends(row.codes));
+        if row.factors.of(self.depth).is_empty() {
+            return place(pieces, row.codes, steps, &fills, |codes, to| self.mark_codes(codes, to, row.present));
         }
-        spare.resize(codes.len(), 0);
-        self.mark(codes, spare, present);
-        factors.mark(self.depth, spare);
+        spare.resize(row.codes.len(), 0);
+        self.mark(row, spare);
         place(pieces, spare, steps, &fills, |from, to| to.copy_from_slice(from));
     }
 
     /// Weights of cells without a code: the end of a stream and its tail are learned if it `ends`.
-    pub fn fills(&self, ends: bool) -> Fills<f32> {
+    fn fills(&self, ends: bool) -> Fills<f32> {
         let learned = |weight| if ends { weight } else { 0.0 };
         Fills { eos: learned(self.token), tail: learned(self.tail.weight), ..Fills::all(0.0) }
     }
 
     /// Reasons of cells without a code.
-    pub fn fill_reasons(&self, ends: bool) -> Fills<u8> {
+    fn fill_reasons(&self, ends: bool) -> Fills<u8> {
         let eos = match (ends, self.trained) {
             (false, _) => Reason::Absent,
             (true, false) => Reason::Untrained,

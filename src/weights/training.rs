@@ -18,11 +18,11 @@ use ndarray::{Array, ArrayBase, ArrayView, ArrayView3, ArrayViewMut, ArrayViewMu
 
 use super::example::Factors;
 use super::scale::{Scales, Walk};
-use super::weigh::{TIME, each_rows};
+use super::weigh::TIME;
 use super::{Policy, Sums, Weighing};
 use crate::delay::{Fills, Sequencer, Tracks, check_shape, check_streams, fills_as, misfit, place};
 use crate::error::Result;
-use crate::stream::rows::{alike, as_slice, each_row, on_slice};
+use crate::stream::rows::{alike, as_slice, on_slice};
 use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
 use crate::token::{Token, convert_seen};
 
@@ -168,7 +168,7 @@ impl Weighing<'_> {
         let (tokens, fills) = (batched_mut(views.tokens.0)?, fills_as::<B>(sequencer)?);
         let fits = write_ids(codes, tokens, [&tracks, &said], &fills, (&mut scales, &factors));
         let scales = scales.normalized(self.policy)?;
-        write_weights(codes, batched_mut(views.weights.0)?, &said, &scales, &factors);
+        scales.place_weights(codes, batched_mut(views.weights.0)?, &said, &factors);
         if let Some(mask) = mask {
             alike(codes, batched_mut(mask)?, |k, codes, steps| {
                 place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));
@@ -211,24 +211,8 @@ fn write_ids<A: Token, B: Token>(
             let codes = as_slice(codes, &mut spare);
             on_slice(tokens, |to| place(tracks.of(k), codes, to, &fills[k], write));
             // What the sequence does not hold is not weighed, absent or not.
-            scales.count_seen(k, codes, signs.take() >= 0, factors, said);
+            scales.count(k, codes, signs.take() >= 0, factors, said);
         }
     }
     fits.get()
-}
-
-/// Weights of each row, once the sums are known.
-fn write_weights<A: Token>(
-    codes: ArrayView3<A>,
-    weights: ArrayViewMut3<f32>,
-    said: &Tracks,
-    scales: &Scales,
-    factors: &[Factors],
-) {
-    let (mut present, mut factors) = (scales.present.iter(), each_rows(factors, scales.streams.len()));
-    let mut in_frames = Vec::new();
-    each_row(codes, weights, |k, codes, steps| {
-        let full = present.next() == Some(&true);
-        scales.streams[k].place_weights(said.of(k), codes, full, factors(), steps, &mut in_frames);
-    });
 }

@@ -5,16 +5,16 @@
 //!                   reasons in frames  ->  reasons in steps
 //! ```
 
-use ndarray::{Array, ArrayBase, Axis, Data, Dimension};
+use ndarray::{Array, ArrayBase, ArrayView3, ArrayViewMut, ArrayViewMut3, Axis, Data, Dimension};
 
 use super::example::{Example, Factors};
-use super::scale::{Scale, Scales, Walk};
+use super::scale::{Row, Scales, Walk};
 use super::{Policy, Reason, Sums};
-use crate::delay::{Sequencer, Tracks, check_streams, ends, place};
+use crate::delay::{Piece, Sequencer, Tracks, check_shape, check_streams};
 use crate::error::Result;
-use crate::stream::rows::read_rows;
-use crate::stream::{Frames, Layout, Steps, batched};
-use crate::token::Token;
+use crate::stream::rows::{each_row, read_rows};
+use crate::stream::{Frames, Layout, Steps, batched, batched_mut};
+use crate::token::{Token, all_present};
 
 /// A policy over a layout, with what is known of a batch's examples.
 ///
@@ -62,6 +62,35 @@ pub struct Weights<D: Dimension> {
     pub sums: Sums,
 }
 
+/// The caller's memory for those of [`Weights`] that are wanted.
+///
+/// # Examples
+/// ```
+/// use ndarray::{Array2, arr2};
+/// use roundelay::weights::WeightsViews;
+/// use roundelay::{Delay, Extent, Frames, Layout, Policy, Start, Steps};
+///
+/// let (layout, policy) = (Layout::preset("delay-1")?, Policy::from_json(r#"{"normalize": "none"}"#)?);
+/// let delay = Delay::new(&layout, Extent::Extend, Start::None);
+/// let mut steps = Array2::zeros((3, 3));
+/// let views = WeightsViews { steps: Some(Steps(steps.view_mut())), ..WeightsViews::default() };
+/// let sums = policy.weigh_into(&layout, &delay, &Frames(arr2(&[[9, 3], [1, 2], [5, 6]])), views)?;
+/// assert_eq!(steps, arr2(&[[1.0, 0.5, 0.0], [0.0, 100.0, 100.0], [0.0, 1.0, 1.0]]));
+/// assert_eq!(sums.text, 1.5);
+/// # Ok::<(), roundelay::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct WeightsViews<'a, D: Dimension> {
+    /// `[.., stream, time]` over T frames.
+    pub frames: Option<Frames<ArrayViewMut<'a, f32, D>>>,
+    /// Over T frames.
+    pub frame_reasons: Option<Frames<ArrayViewMut<'a, u8, D>>>,
+    /// `[.., stream, time]` over S steps.
+    pub steps: Option<Steps<ArrayViewMut<'a, f32, D>>>,
+    /// Over S steps.
+    pub step_reasons: Option<Steps<ArrayViewMut<'a, u8, D>>>,
+}
+
 impl Policy {
     /// Weighs every position of `codes` and of the sequence that `sequencer` makes of them.
     ///
@@ -83,6 +112,25 @@ impl Policy {
         D: Dimension,
     {
         Weighing::new(self, layout).weigh(sequencer, codes)
+    }
+
+    /// [`Policy::weigh`] into the caller's memory: frames of the codes' shape, steps of what
+    /// [`Sequencer::shape_in_steps`] gives. Every cell is written. Steps without reasons are what a loss needs.
+    ///
+    /// # Errors
+    /// As `weigh`; `Invalid` if a view has another shape.
+    pub fn weigh_into<A: Token, S, D>(
+        &self,
+        layout: &Layout,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+        views: WeightsViews<D>,
+    ) -> Result<Sums>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
+        Weighing::new(self, layout).weigh_into(sequencer, codes, views)
     }
 }
 
@@ -107,27 +155,139 @@ impl<'a> Weighing<'a> {
         S: Data<Elem = A>,
         D: Dimension,
     {
+        let (shape, in_steps) = (codes.0.raw_dim(), sequencer.shape_in_steps(codes)?);
+        let mut frames = Array::zeros(shape.clone());
+        let mut frame_reasons = Array::zeros(shape);
+        let mut steps = Array::zeros(in_steps.clone());
+        let mut step_reasons = Array::zeros(in_steps);
+        let views = WeightsViews {
+            frames: Some(Frames(frames.view_mut())),
+            frame_reasons: Some(Frames(frame_reasons.view_mut())),
+            steps: Some(Steps(steps.view_mut())),
+            step_reasons: Some(Steps(step_reasons.view_mut())),
+        };
+        let sums = self.weigh_into(sequencer, codes, views)?;
+        Ok(Weights {
+            frames: Frames(frames),
+            frame_reasons: Frames(frame_reasons),
+            steps: Steps(steps),
+            step_reasons: Steps(step_reasons),
+            sums,
+        })
+    }
+
+    /// [`Weighing::weigh`] into the caller's memory, as [`Policy::weigh_into`].
+    ///
+    /// # Errors
+    /// As `weigh`; `Invalid` if a view has another shape.
+    pub fn weigh_into<A: Token, S, D>(
+        &self,
+        sequencer: &impl Sequencer,
+        codes: &Frames<ArrayBase<S, D>>,
+        views: WeightsViews<D>,
+    ) -> Result<Sums>
+    where
+        S: Data<Elem = A>,
+        D: Dimension,
+    {
         check_streams(sequencer, self.layout.streams().len())?;
-        let (grid, shape) = (batched(&codes.0)?, codes.0.raw_dim());
-        self.layout.check_streams(grid.len_of(Axis(1)))?;
-        let (frames, steps) = (grid.len_of(TIME), sequencer.steps(grid.len_of(TIME))?);
+        views.check(&codes.0.raw_dim(), &sequencer.shape_in_steps(codes)?)?;
+        let codes = batched(&codes.0)?;
+        let (frames, steps) = (codes.len_of(TIME), sequencer.steps(codes.len_of(TIME))?);
         let tracks = Tracks::new(sequencer, frames, 0..steps);
-        let factors = self.factors(grid.len_of(Axis(0)), frames)?;
+        let factors = self.factors(codes.len_of(Axis(0)), frames)?;
         let mut scales = Scales::new(self.policy, self.layout, sequencer, Walk { tracks: &tracks, frames, steps })?;
+        // A code that weighs nothing is absent or not for the sake of its reason alone.
+        let told = views.frame_reasons.is_some() || views.step_reasons.is_some();
         let mut of_row = each_rows(&factors, scales.streams.len());
-        read_rows(grid, |k, row| scales.count(k, row, of_row(), &tracks));
-        let scales = scales.normalized(self.policy)?;
-        let mut sheets = Sheets::new(grid.len_of(Axis(0)) * grid.len_of(Axis(1)), frames, steps);
-        let (mut of_row, mut present) = (each_rows(&factors, scales.streams.len()), scales.present.iter());
-        read_rows(grid, |k, row| {
-            sheets.add(&scales.streams[k], row, present.next() == Some(&true), of_row(), (&tracks, k));
+        read_rows(codes, |k, row| {
+            let full = !told && scales.streams[k].is_nothing() || all_present(row);
+            scales.count(k, row, full, of_row(), &tracks);
         });
-        Ok(sheets.shaped(shape, steps, scales.sums))
+        let scales = scales.normalized(self.policy)?;
+        Weighed { codes, scales: &scales, tracks: &tracks, factors: &factors }.write(views)?;
+        Ok(scales.sums)
+    }
+}
+
+impl<D: Dimension> WeightsViews<'_, D> {
+    fn check(&self, frames: &D, steps: &D) -> Result<()> {
+        self.frames.iter().try_for_each(|view| check_shape("frames", frames, &view.0))?;
+        self.frame_reasons.iter().try_for_each(|view| check_shape("frame_reasons", frames, &view.0))?;
+        self.steps.iter().try_for_each(|view| check_shape("steps", steps, &view.0))?;
+        self.step_reasons.iter().try_for_each(|view| check_shape("step_reasons", steps, &view.0))
+    }
+}
+
+/// A batch once its sums are known.
+struct Weighed<'a, A> {
+    codes: ArrayView3<'a, A>,
+    scales: &'a Scales,
+    tracks: &'a Tracks,
+    factors: &'a [Factors],
+}
+
+impl<A: Token> Weighed<'_, A> {
+    fn write<D: Dimension>(self, views: WeightsViews<D>) -> Result<()> {
+        let Weighed { codes, scales, tracks, factors } = self;
+        if let Some(Frames(view)) = views.frames {
+            scales.each_row(codes, batched_mut(view)?, factors, |k, row, to| {
+                scales.streams[k].weigh(row, to);
+                each_cut(tracks.of(k), to, |cut| cut.fill(0.0));
+            });
+        }
+        if let Some(Frames(view)) = views.frame_reasons {
+            scales.each_row(codes, batched_mut(view)?, factors, |k, row, to| {
+                scales.streams[k].mark(row, to);
+                each_cut(tracks.of(k), to, mark_cut);
+            });
+        }
+        if let Some(Steps(view)) = views.steps {
+            scales.place_weights(codes, batched_mut(view)?, tracks, factors);
+        }
+        if let Some(Steps(view)) = views.step_reasons {
+            let mut spare = Vec::new();
+            scales.each_row(codes, batched_mut(view)?, factors, |k, row, to| {
+                scales.streams[k].place_reasons(tracks.of(k), row, to, &mut spare);
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Scales {
+    /// Writes the weights of a batch in steps.
+    pub fn place_weights<A: Token>(
+        &self,
+        codes: ArrayView3<A>,
+        weights: ArrayViewMut3<f32>,
+        tracks: &Tracks,
+        factors: &[Factors],
+    ) {
+        let mut spare = Vec::new();
+        self.each_row(codes, weights, factors, |k, row, to| {
+            self.streams[k].place_weights(tracks.of(k), row, to, &mut spare);
+        });
+    }
+
+    /// Calls `work` on each row of a batch that was counted, with its index of stream and the row to write.
+    fn each_row<A: Token, B: Copy>(
+        &self,
+        codes: ArrayView3<A>,
+        to: ArrayViewMut3<B>,
+        factors: &[Factors],
+        mut work: impl FnMut(usize, Row<A>, &mut [B]),
+    ) {
+        let (mut present, mut factors) = (self.present.iter(), each_rows(factors, self.streams.len()));
+        each_row(codes, to, |k, codes, to| {
+            let present = present.next() == Some(&true);
+            work(k, Row { codes, present, factors: factors() }, to);
+        });
     }
 }
 
 /// Gives, row by row of a batch, the factors of the example.
-pub(super) fn each_rows<'a>(factors: &'a [Factors], streams: usize) -> impl FnMut() -> &'a Factors {
+fn each_rows<'a>(factors: &'a [Factors], streams: usize) -> impl FnMut() -> &'a Factors {
     let mut row = 0;
     move || {
         row += 1;
@@ -135,94 +295,23 @@ pub(super) fn each_rows<'a>(factors: &'a [Factors], streams: usize) -> impl FnMu
     }
 }
 
-/// The time axis of a batch.
-pub(super) const TIME: Axis = Axis(2);
-
-/// Four grids that grow row by row, so that a row is in the cache until all of it is written.
-struct Sheets {
-    frames: Sheet<f32>,
-    frame_reasons: Sheet<u8>,
-    steps: Sheet<f32>,
-    step_reasons: Sheet<u8>,
+/// Calls `work` on the frames of a row that the sequence does not hold.
+fn each_cut<B>(pieces: &[Piece], frames: &mut [B], work: impl Fn(&mut [B])) {
+    let mut kept = 0;
+    for piece in pieces.iter().filter(|piece| !piece.frames.is_empty()) {
+        work(&mut frames[kept..piece.frames.start]);
+        kept = piece.frames.end;
+    }
+    work(&mut frames[kept..]);
 }
 
-impl Sheets {
-    fn new(rows: usize, frames: usize, steps: usize) -> Self {
-        Sheets {
-            frames: Sheet::new(rows, frames),
-            frame_reasons: Sheet::new(rows, frames),
-            steps: Sheet::new(rows, steps),
-            step_reasons: Sheet::new(rows, steps),
-        }
-    }
-
-    /// Writes one row of each.
-    fn add<A: Token>(
-        &mut self,
-        scale: &Scale,
-        codes: &[A],
-        full: bool,
-        factors: &Factors,
-        (tracks, k): (&Tracks, usize),
-    ) {
-        let (weights, reasons) = (self.frames.next(), self.frame_reasons.next());
-        scale.weigh(codes, weights, full);
-        factors.scale(scale.depth, weights);
-        scale.mark(codes, reasons, full);
-        factors.mark(scale.depth, reasons);
-        let (pieces, ends) = (tracks.of(k), ends(codes));
-        place(pieces, weights, self.steps.next(), &scale.fills(ends), |from, to| to.copy_from_slice(from));
-        place(pieces, reasons, self.step_reasons.next(), &scale.fill_reasons(ends), |from, to| {
-            to.copy_from_slice(from)
-        });
-        let mut kept = 0;
-        let stretches = pieces.iter().map(|piece| piece.frames.clone()).filter(|frames| !frames.is_empty());
-        for frames in stretches.chain(std::iter::once(codes.len()..codes.len())) {
-            cut(&mut weights[kept..frames.start], &mut reasons[kept..frames.start]);
-            kept = frames.end;
-        }
-    }
-
-    fn shaped<D: Dimension>(self, frames: D, steps: usize, sums: Sums) -> Weights<D> {
-        let mut in_steps = frames.clone();
-        in_steps[frames.ndim() - 1] = steps;
-        Weights {
-            frames: Frames(self.frames.shaped(frames.clone())),
-            frame_reasons: Frames(self.frame_reasons.shaped(frames)),
-            steps: Steps(self.steps.shaped(in_steps.clone())),
-            step_reasons: Steps(self.step_reasons.shaped(in_steps)),
-            sums,
-        }
-    }
-}
-
-/// Frames that the sequence does not hold.
-fn cut(weights: &mut [f32], reasons: &mut [u8]) {
-    weights.fill(0.0);
+fn mark_cut(reasons: &mut [u8]) {
     let there = reasons.iter_mut().filter(|reason| Reason::of(**reason) != Some(Reason::Absent));
     there.for_each(|reason| *reason = Reason::Tail as u8 | *reason & Reason::REGION);
 }
 
-struct Sheet<B> {
-    cells: Vec<B>,
-    width: usize,
-}
-
-impl<B: Copy + Default> Sheet<B> {
-    fn new(rows: usize, width: usize) -> Self {
-        Sheet { cells: Vec::with_capacity(rows * width), width }
-    }
-
-    fn next(&mut self) -> &mut [B] {
-        let from = self.cells.len();
-        self.cells.resize(from + self.width, B::default());
-        &mut self.cells[from..]
-    }
-
-    fn shaped<D: Dimension>(self, shape: D) -> Array<B, D> {
-        Array::from_shape_vec(shape, self.cells).expect("a row was written for each row of the codes")
-    }
-}
+/// The time axis of a batch.
+pub(super) const TIME: Axis = Axis(2);
 
 #[cfg(test)]
 mod tests {
