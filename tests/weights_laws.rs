@@ -239,7 +239,8 @@ fn check(
     Ok(())
 }
 
-/// Whichever parts are wanted, they are those of the whole; nothing shows of what lay in their memory, and the others stay.
+/// Whichever parts are wanted, they are those of the whole, also in rows with gaps; nothing shows of what lay in their
+/// memory, and the others stay.
 fn check_views(
     weighing: &Weighing,
     sequencer: &impl Sequencer,
@@ -250,8 +251,8 @@ fn check_views(
     let (in_frames, in_steps) = (codes.0.raw_dim(), whole.steps.0.raw_dim());
     for parts in 0..16 {
         let wanted = |part: i32| parts >> part & 1 == 1;
-        let [mut frames, mut steps] = [in_frames, in_steps].map(|shape| Array3::from_elem(shape, DIRT.0));
-        let [mut frame_reasons, mut step_reasons] = [in_frames, in_steps].map(|shape| Array3::from_elem(shape, DIRT.1));
+        let [mut frames, mut steps] = [in_frames, in_steps].map(|shape| with_gaps(shape, DIRT.0));
+        let [mut frame_reasons, mut step_reasons] = [in_frames, in_steps].map(|shape| with_gaps(shape, DIRT.1));
         let views = WeightsViews {
             frames: wanted(0).then(|| Frames(frames.view_mut())),
             frame_reasons: wanted(1).then(|| Frames(frame_reasons.view_mut())),
@@ -273,6 +274,11 @@ fn check_views(
         weighing.weigh_into(sequencer, codes, views).unwrap_err().to_string().starts_with("shape of the steps")
     );
     Ok(())
+}
+
+/// Memory of this shape, a row of which lies scattered.
+fn with_gaps<A: Clone>(shape: ndarray::Ix3, fill: A) -> Array3<A> {
+    Array3::from_elem((shape[2], shape[0], shape[1]), fill).permuted_axes([1, 2, 0])
 }
 
 /// Both frames give the same loss, but for what is learned without being a code.

@@ -19,7 +19,7 @@ pub(super) struct Scales {
     /// Of each stream.
     pub streams: Vec<Scale>,
     pub sums: Sums,
-    /// Of each row, whether no code of it is absent.
+    /// Of each row, whether none of its codes is absent, or it makes no difference.
     pub present: Vec<bool>,
 }
 
@@ -81,8 +81,8 @@ impl Scales {
         Scales { streams, sums: Sums::default(), present: Vec::new() }
     }
 
-    /// Adds a row of stream `k` to the sums, as far as it is in the sequence; it may be known to be `full`, without an
-    /// absent code.
+    /// Adds a row of stream `k` to the sums, as far as it is in the sequence. `full`: none of its codes is absent, or it
+    /// makes no difference.
     pub fn count<A: Token>(&mut self, k: usize, row: &[A], full: bool, factors: &Factors, tracks: &Tracks) {
         let (scale, ends) = (&self.streams[k], ends(row));
         self.present.push(full);

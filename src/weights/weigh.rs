@@ -197,11 +197,11 @@ impl<'a> Weighing<'a> {
         let tracks = Tracks::new(sequencer, frames, 0..steps);
         let factors = self.factors(codes.len_of(Axis(0)), frames)?;
         let mut scales = Scales::new(self.policy, self.layout, sequencer, Walk { tracks: &tracks, frames, steps })?;
-        // A code that weighs nothing is absent or not for the sake of its reason alone.
-        let told = views.frame_reasons.is_some() || views.step_reasons.is_some();
+        // Of a stream that weighs nothing, only reasons say whether a code is absent.
+        let with_reasons = views.frame_reasons.is_some() || views.step_reasons.is_some();
         let mut of_row = each_rows(&factors, scales.streams.len());
         read_rows(codes, |k, row| {
-            let full = !told && scales.streams[k].is_nothing() || all_present(row);
+            let full = !with_reasons && scales.streams[k].is_nothing() || all_present(row);
             scales.count(k, row, full, of_row(), &tracks);
         });
         let scales = scales.normalized(self.policy)?;
