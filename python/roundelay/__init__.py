@@ -101,9 +101,9 @@ def undo(tokens, layout, missing=None, **options):
     return Delay(layout, **options).undo(tokens, missing)
 
 
-def weigh(codes, layout, policy="moshi", **options):
-    """`policy.weigh(codes, Delay(layout, **options))`: what each position weighs in the loss, and why."""
-    return _policy(policy).weigh(codes, _delay(codes, layout, options))
+def weigh(codes, layout, policy="moshi", over="both", reasons=True, **options):
+    """`policy.weigh(codes, Delay(layout, **options), over, reasons)`: what each position weighs in the loss, and why."""
+    return _policy(policy).weigh(codes, _delay(codes, layout, options), over, reasons)
 
 
 def training(codes, layout, policy="moshi", start="initial", **options):

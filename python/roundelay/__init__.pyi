@@ -66,6 +66,8 @@ def weigh(
     codes: Any,
     layout: Layout | str,
     policy: Policy | str = ...,
+    over: Literal["both", "frames", "steps"] = ...,
+    reasons: bool = ...,
     *,
     extent: _Extent = ...,
     start: _Start = ...,

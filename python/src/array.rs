@@ -200,6 +200,15 @@ impl<'py> Alike<'py> {
         Ok(array.cast_into::<PyArrayDyn<A>>()?.readwrite())
     }
 
+    /// The same, if it is wanted.
+    pub fn unwritten_if<A: Element>(
+        &self,
+        wanted: bool,
+        shape: &impl Dimension,
+    ) -> PyResult<Option<PyReadwriteArrayDyn<'py, A>>> {
+        wanted.then(|| self.unwritten(shape)).transpose()
+    }
+
     /// A new mask to write to: all false, as not every byte is a truth.
     pub fn unset(&self, shape: &impl Dimension) -> PyReadwriteArrayDyn<'py, bool> {
         PyArrayDyn::zeros(self.py, shape.slice(), false).readwrite()
@@ -217,5 +226,10 @@ impl<'py> Alike<'py> {
             Some(from_numpy) => Ok(from_numpy.call1((array,))?.unbind()),
             None => Ok(array.unbind()),
         }
+    }
+
+    /// The same, if there is any.
+    pub fn written_if<A: Element>(&self, array: Option<PyReadwriteArrayDyn<'py, A>>) -> PyResult<Option<Py<PyAny>>> {
+        array.map(|array| self.written(array)).transpose()
     }
 }

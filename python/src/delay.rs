@@ -1,11 +1,12 @@
 //! Frames <-> steps.
 
-use ndarray::{ArrayD, ArrayViewD, Axis, Ix2};
+use ndarray::{ArrayD, ArrayViewD, Axis, Ix2, Slice};
 use numpy::Element;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyDict;
-use roundelay::delay::{Bracket, Pattern};
+use roundelay::delay::{Bracket, Fills, Pattern};
 use roundelay::token::{ABSENT, Token};
 use roundelay::{Extent, Frames, Sequencer, Start, Steps};
 
@@ -40,16 +41,15 @@ pub struct Delay {
 
 type LayoutExtentStart<'a> = (crate::layout::Layout, &'a str, &'a str);
 
-/// A sequence: `tokens` `[..., stream, step]`, and `mask`, true where a cell comes from the codes.
+/// A sequence: `tokens` `[..., stream, step]`, and `mask`, true where a cell comes from the codes, made when it is asked
+/// for.
 ///
 /// `tokens, mask = built` takes it apart; printed, it is drawn.
 #[pyclass(frozen, module = "roundelay")]
 pub struct Built {
     #[pyo3(get)]
     tokens: Py<PyAny>,
-    #[pyo3(get)]
-    mask: Py<PyAny>,
-    delay: Py<Delay>,
+    mask: Mask,
 }
 
 /// Codes `[..., stream, frame]` taken out of a sequence, and `mask`, true where the sequence holds the code.
@@ -118,8 +118,7 @@ impl Delay {
     /// other id would.
     fn build(this: &Bound<'_, Self>, codes: &Bound<'_, PyAny>) -> PyResult<Built> {
         let (ids, like) = (Ids::of(codes)?, Alike::to(codes)?);
-        let (tokens, mask) = for_ids!(ids, codes => this.get().lay_out(&Frames(codes), &like))?;
-        Ok(Built { tokens, mask, delay: this.clone().unbind() })
+        for_ids!(ids, codes => Delay::lay_out(this, &Frames(codes), &like))
     }
 
     /// Takes codes out of a sequence: the exact inverse of `build`. Codes that the sequence does not hold are `missing`, -1
@@ -188,17 +187,17 @@ impl Delay {
 }
 
 impl Delay {
-    /// The tokens and the mask of [`Built`].
+    /// [`Delay::build`] of ids of one type.
     fn lay_out<A: Token + Element>(
-        &self,
+        this: &Bound<'_, Self>,
         codes: &Frames<ArrayViewD<A>>,
         like: &Alike,
-    ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        let shape = self.shift.shape_in_steps(codes).or_raise()?;
-        let (mut tokens, mut mask) = (like.unwritten::<A>(&shape)?, like.unset(&shape));
-        let (to, known) = (Steps(tokens.as_array_mut()), Some(Steps(mask.as_array_mut())));
-        like.py.detach(|| self.shift.build_into(codes, to, known)).or_raise()?;
-        Ok((like.written(tokens)?, like.written(mask)?))
+    ) -> PyResult<Built> {
+        let shift = &this.get().shift;
+        let mut tokens = like.unwritten::<A>(&shift.shape_in_steps(codes).or_raise()?)?;
+        let to = Steps(tokens.as_array_mut());
+        like.py.detach(|| shift.build_into(codes, to, None)).or_raise()?;
+        Ok(Built { tokens: like.written(tokens)?, mask: Mask::new(this, codes.0.shape(), 0) })
     }
 
     fn take_out<A: Token + Element + Default>(
@@ -232,13 +231,18 @@ impl Delay {
 
 #[pymethods]
 impl Built {
+    #[getter]
+    fn mask(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.mask.beside(self.tokens.bind(py))
+    }
+
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        (self.tokens.clone_ref(py), self.mask.clone_ref(py)).into_pyobject(py)?.into_any().call_method0("__iter__")
+        (self.tokens.clone_ref(py), self.mask(py)?).into_pyobject(py)?.into_any().call_method0("__iter__")
     }
 
     /// The grid; of a batch its first row. Of a long one no more than its shape.
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let Delay { layout, shift, .. } = self.delay.get();
+        let Delay { layout, shift, .. } = self.mask.delay.get();
         let ids = Ids::of(self.tokens.bind(py))?;
         let tokens: ArrayD<i64> = for_ids!(ids, tokens => wide(tokens));
         let shape = tokens.shape().to_vec();
@@ -253,6 +257,38 @@ impl Built {
         };
         let codes = shift.undo(&Steps(first), ABSENT).or_raise()?.codes.0;
         Ok(format!("Built {shape:?}\n{}", draw(layout, shift, &codes)?))
+    }
+}
+
+/// Where cells come from the codes, made when it is asked for: the same in every example of a batch.
+pub struct Mask {
+    made: PyOnceLock<Py<PyAny>>,
+    delay: Py<Delay>,
+    /// Of the codes.
+    shape: Vec<usize>,
+    /// The first step that it is of.
+    from: usize,
+}
+
+impl Mask {
+    pub fn new(delay: &Bound<'_, Delay>, shape: &[usize], from: usize) -> Self {
+        Mask { made: PyOnceLock::new(), delay: delay.clone().unbind(), shape: shape.to_vec(), from }
+    }
+
+    /// As an array or a tensor, as these tokens are.
+    pub fn beside(&self, tokens: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let py = tokens.py();
+        let made = self.made.get_or_try_init(py, || Alike::to(tokens)?.give(py.detach(|| self.make()).or_raise()?))?;
+        Ok(made.clone_ref(py))
+    }
+
+    fn make(&self) -> roundelay::Result<ArrayD<bool>> {
+        let (batch, grid) = self.shape.split_at(self.shape.len() - 2);
+        let codes = Frames(ArrayD::from_elem(grid, true));
+        let known = self.delay.get().shift.shift(&codes, |_| Fills::all(false))?.0;
+        let steps = known.shape()[1];
+        let said = known.slice_axis(Axis(1), Slice::from(steps.min(self.from)..));
+        Ok(said.broadcast([batch, said.shape()].concat()).expect("axes in front are new").to_owned())
     }
 }
 

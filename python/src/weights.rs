@@ -2,22 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use ndarray::{ArrayD, ArrayViewD, Axis, Slice};
+use ndarray::ArrayViewD;
 use numpy::Element;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyEllipsis, PySlice};
-use roundelay::delay::Fills;
 use roundelay::token::Token;
-use roundelay::weights::{TrainingViews, training_shapes};
+use roundelay::weights::{TrainingViews, WeightsViews, training_shapes};
 use roundelay::{Frames, Reason, Sequencer, Steps};
 
 use crate::array::{Alike, Ids, for_ids};
 use crate::data::object;
-use crate::delay::Delay;
+use crate::delay::{Delay, Mask};
 use crate::error::OrRaise;
 use crate::layout::options;
-use crate::shift::Shift;
 
 /// What tokens weigh in the loss. `Policy("kyutai")` is a named one ("moshi", "kyutai", "jmoshi"),
 /// `Policy("moshi", text_pad=0.3)` one with changes; `to_json` lists all fields. `normalize` is "none", "modality" (text
@@ -26,14 +24,14 @@ use crate::shift::Shift;
 #[derive(PartialEq)]
 pub struct Policy(pub roundelay::Policy);
 
-/// Weights (float32) and reasons (uint8, see `reason_names`) `[..., stream, time]`, over frames and over steps, and the
-/// sums that a normalisation divided by.
+/// Weights (float32) and reasons (uint8, see `reason_names`) `[..., stream, time]`, over frames and over steps, as far as
+/// they were asked for, and the sums that a normalisation divided by.
 #[pyclass(frozen, get_all, module = "roundelay")]
 pub struct Weights {
-    frames: Py<PyAny>,
-    frame_reasons: Py<PyAny>,
-    steps: Py<PyAny>,
-    step_reasons: Py<PyAny>,
+    frames: Option<Py<PyAny>>,
+    frame_reasons: Option<Py<PyAny>>,
+    steps: Option<Py<PyAny>>,
+    step_reasons: Option<Py<PyAny>>,
     sums: BTreeMap<&'static str, f64>,
 }
 
@@ -48,10 +46,7 @@ pub struct Training {
     weights: Py<PyAny>,
     #[pyo3(get)]
     sums: BTreeMap<&'static str, f64>,
-    mask: PyOnceLock<Py<PyAny>>,
-    delay: Py<Delay>,
-    /// Of the codes.
-    shape: Vec<usize>,
+    mask: Mask,
 }
 
 pub fn sums(sums: &roundelay::weights::Sums) -> BTreeMap<&'static str, f64> {
@@ -81,24 +76,25 @@ impl Policy {
 
     /// Weighs every position of codes `[..., stream, frame]` and of the sequence that `delay` makes of them. Ids below 0
     /// are absent; whether others are below their stream's cardinality is not looked at.
-    fn weigh(&self, codes: &Bound<'_, PyAny>, delay: &Bound<'_, Delay>) -> PyResult<Weights> {
-        let (ids, like, Delay { layout, shift, .. }) = (Ids::of(codes)?, Alike::to(codes)?, delay.get());
-        for_ids!(ids, view => {
-            let weights = codes.py().detach(|| self.0.weigh(layout, shift, &Frames(view))).or_raise()?;
-            Ok(Weights {
-                sums: sums(&weights.sums),
-                frames: like.give(weights.frames.0)?,
-                frame_reasons: like.give(weights.frame_reasons.0)?,
-                steps: like.give(weights.steps.0)?,
-                step_reasons: like.give(weights.step_reasons.0)?,
-            })
-        })
+    ///
+    /// `over` is "both", "frames" or "steps"; what is not asked for is None, and so are reasons without `reasons`. A loss
+    /// needs one of the two, without reasons.
+    #[pyo3(signature = (codes, delay, over = "both", reasons = true))]
+    fn weigh(
+        &self,
+        codes: &Bound<'_, PyAny>,
+        delay: &Bound<'_, Delay>,
+        over: &str,
+        reasons: bool,
+    ) -> PyResult<Weights> {
+        let (parts, ids, like) = (Parts::of(over, reasons)?, Ids::of(codes)?, Alike::to(codes)?);
+        for_ids!(ids, codes => self.weigh_parts(&Frames(codes), &like, delay.get(), &parts))
     }
 
     /// Input, target, mask and weights of codes `[..., stream, frame]`.
     fn training(&self, codes: &Bound<'_, PyAny>, delay: &Bound<'_, Delay>) -> PyResult<Training> {
         let (ids, like) = (Ids::of(codes)?, Alike::to(codes)?);
-        for_ids!(ids, codes => self.train(codes, &like, delay))
+        for_ids!(ids, codes => self.train(&Frames(codes), &like, delay))
     }
 
     fn __repr__(&self) -> String {
@@ -106,26 +102,73 @@ impl Policy {
     }
 }
 
+/// Which of [`Weights`] are wanted.
+struct Parts {
+    frames: bool,
+    frame_reasons: bool,
+    steps: bool,
+    step_reasons: bool,
+}
+
+impl Parts {
+    fn of(over: &str, reasons: bool) -> PyResult<Self> {
+        let of =
+            |frames, steps| Parts { frames, frame_reasons: frames && reasons, steps, step_reasons: steps && reasons };
+        match over {
+            "both" => Ok(of(true, true)),
+            "frames" => Ok(of(true, false)),
+            "steps" => Ok(of(false, true)),
+            _ => Err(PyValueError::new_err(format!("over is {over:?}, expected \"both\", \"frames\" or \"steps\""))),
+        }
+    }
+}
+
 impl Policy {
+    fn weigh_parts<A: Token>(
+        &self,
+        codes: &Frames<ArrayViewD<A>>,
+        like: &Alike,
+        Delay { layout, shift, .. }: &Delay,
+        parts: &Parts,
+    ) -> PyResult<Weights> {
+        let (in_frames, in_steps) = (codes.0.raw_dim(), shift.shape_in_steps(codes).or_raise()?);
+        let mut frames = like.unwritten_if(parts.frames, &in_frames)?;
+        let mut frame_reasons = like.unwritten_if(parts.frame_reasons, &in_frames)?;
+        let mut steps = like.unwritten_if(parts.steps, &in_steps)?;
+        let mut step_reasons = like.unwritten_if(parts.step_reasons, &in_steps)?;
+        let views = WeightsViews {
+            frames: frames.as_mut().map(|array| Frames(array.as_array_mut())),
+            frame_reasons: frame_reasons.as_mut().map(|array| Frames(array.as_array_mut())),
+            steps: steps.as_mut().map(|array| Steps(array.as_array_mut())),
+            step_reasons: step_reasons.as_mut().map(|array| Steps(array.as_array_mut())),
+        };
+        let sums = like.py.detach(|| self.0.weigh_into(layout, shift, codes, views)).or_raise()?;
+        Ok(Weights {
+            frames: like.written_if(frames)?,
+            frame_reasons: like.written_if(frame_reasons)?,
+            steps: like.written_if(steps)?,
+            step_reasons: like.written_if(step_reasons)?,
+            sums: self::sums(&sums),
+        })
+    }
+
     fn train<A: Token + Element>(
         &self,
-        codes: ArrayViewD<A>,
+        codes: &Frames<ArrayViewD<A>>,
         like: &Alike,
         delay: &Bound<'_, Delay>,
     ) -> PyResult<Training> {
-        let (codes, Delay { layout, shift, .. }) = (Frames(codes), delay.get());
-        let [whole, said] = training_shapes(shift, &codes).or_raise()?;
+        let Delay { layout, shift, .. } = delay.get();
+        let [whole, said] = training_shapes(shift, codes).or_raise()?;
         let (mut tokens, mut weights) = (like.unwritten::<A>(&whole)?, like.unwritten(&said)?);
         let (to, weigh) = (Steps(tokens.as_array_mut()), Steps(weights.as_array_mut()));
         let views = TrainingViews { tokens: to, mask: None, weights: weigh };
-        let sums = like.py.detach(|| self.0.training_into(layout, shift, &codes, views)).or_raise()?;
+        let sums = like.py.detach(|| self.0.training_into(layout, shift, codes, views)).or_raise()?;
         Ok(Training {
             tokens: like.written(tokens)?,
             weights: like.written(weights)?,
             sums: self::sums(&sums),
-            mask: PyOnceLock::new(),
-            delay: delay.clone().unbind(),
-            shape: codes.0.shape().to_vec(),
+            mask: Mask::new(delay, codes.0.shape(), 1),
         })
     }
 }
@@ -138,11 +181,7 @@ impl Training {
 
     #[getter]
     fn mask(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let made = self.mask.get_or_try_init(py, || {
-            let known = py.detach(|| known(&self.delay.get().shift, &self.shape)).or_raise()?;
-            Alike::to(self.tokens.bind(py))?.give(known)
-        })?;
-        Ok(made.clone_ref(py))
+        self.mask.beside(self.tokens.bind(py))
     }
 
     #[getter]
@@ -160,15 +199,6 @@ impl Training {
     fn steps<'py>(&self, py: Python<'py>, steps: Bound<'py, PySlice>) -> PyResult<Bound<'py, PyAny>> {
         self.tokens.bind(py).get_item((PyEllipsis::get(py), steps))
     }
-}
-
-/// Where the targets of codes of this shape are codes: the same in every example.
-fn known(shift: &Shift, codes: &[usize]) -> roundelay::Result<ArrayD<bool>> {
-    let (batch, grid) = codes.split_at(codes.len() - 2);
-    let known = shift.shift(&Frames(ArrayD::from_elem(grid, true)), |_| Fills::all(false))?.0;
-    let steps = known.shape()[1];
-    let said = known.slice_axis(Axis(1), Slice::from(steps.min(1)..));
-    Ok(said.broadcast([batch, said.shape()].concat()).expect("axes in front are new").to_owned())
 }
 
 /// The names of reasons, by their numbers. A number of 128 or more is that reason within a region of time, which has a

@@ -80,6 +80,21 @@ def test_training_is_build_and_weigh(case, extent, start, pattern):
     assert training.mask is training.mask
 
 
+@given(built(), st.sampled_from(["both", "frames", "steps"]), st.booleans())
+def test_parts_of_the_weights_are_those_of_the_whole(case, over, reasons):
+    delay, codes = case
+    parts = ["frames", "frame_reasons", "steps", "step_reasons"]
+    wanted = [part for part in {"both": parts, "frames": parts[:2], "steps": parts[2:]}[over] if reasons or part in parts[::2]]
+    policy = roundelay.Policy("kyutai")
+    whole, weights = policy.weigh(codes, delay), policy.weigh(codes, delay, over, reasons)
+    for part in parts:
+        if part in wanted:
+            assert_array_equal(getattr(weights, part), getattr(whole, part))
+        else:
+            assert getattr(weights, part) is None
+    assert weights.sums == whole.sums
+
+
 def test_the_examples_run():
     assert doctest.testmod(roundelay).failed == 0
     for readme in [Path(__file__).parents[1] / "README.md", Path(__file__).parents[2] / "README.md"]:
@@ -328,6 +343,7 @@ WRONG = {
     "number of frames is 4611686018427387904": lambda: Words(None, conftest_bpe()).align(2**62, "delay-1"),
     "number of windows": lambda: roundelay.kyutai_windows(1e18, 1e-9),
     "length of the recording is inf": lambda: roundelay.kyutai_windows(math.inf, 1),
+    'over is "step", expected "both", "frames" or "steps"': lambda: roundelay.weigh(np.zeros((3, 4), "int64"), "delay-1", over="step"),
     "stream_axis is 18446744073709551615 of 3": lambda: Delay("delay-1").unshift(np.zeros((3, 4, 5), "float32"), 2**64 - 1),
     "the array has 33 axes, expected at most 32": lambda: roundelay.build(np.zeros((1,) * 31 + (3, 4), "int64"), "delay-1"),
     "layout is 5, expected a Layout or the name of a preset": lambda: roundelay.build(np.zeros((3, 4), "int64"), 5),
