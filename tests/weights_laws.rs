@@ -239,8 +239,8 @@ fn check(
     Ok(())
 }
 
-/// Whichever parts are wanted, they are those of the whole, also in rows with gaps; nothing shows of what lay in their
-/// memory, and the others stay.
+/// Whichever parts are wanted, they are those of the whole, also in rows with gaps, and nothing shows of what lay in their
+/// memory; views of another shape are refused.
 fn check_views(
     weighing: &Weighing,
     sequencer: &impl Sequencer,
@@ -248,32 +248,52 @@ fn check_views(
     whole: &Weights<ndarray::Ix3>,
 ) -> Result<(), TestCaseError> {
     const DIRT: (f32, u8) = (-7.0, 77);
-    let (in_frames, in_steps) = (codes.0.raw_dim(), whole.steps.0.raw_dim());
     for parts in 0..16 {
-        let wanted = |part: i32| parts >> part & 1 == 1;
-        let [mut frames, mut steps] = [in_frames, in_steps].map(|shape| with_gaps(shape, DIRT.0));
-        let [mut frame_reasons, mut step_reasons] = [in_frames, in_steps].map(|shape| with_gaps(shape, DIRT.1));
-        let views = WeightsViews {
-            frames: wanted(0).then(|| Frames(frames.view_mut())),
-            frame_reasons: wanted(1).then(|| Frames(frame_reasons.view_mut())),
-            steps: wanted(2).then(|| Steps(steps.view_mut())),
-            step_reasons: wanted(3).then(|| Steps(step_reasons.view_mut())),
-        };
-        prop_assert_eq!(weighing.weigh_into(sequencer, codes, views).unwrap(), whole.sums);
-        for (part, there, expected) in [(0, frames, &whole.frames.0), (2, steps, &whole.steps.0)] {
-            prop_assert_eq!(there, if wanted(part) { expected.clone() } else { expected.mapv(|_| DIRT.0) });
-        }
-        let reasons = [(1, frame_reasons, &whole.frame_reasons.0), (3, step_reasons, &whole.step_reasons.0)];
-        for (part, there, expected) in reasons {
-            prop_assert_eq!(there, if wanted(part) { expected.clone() } else { expected.mapv(|_| DIRT.1) });
+        let mut given = Parts::of(parts, (whole.frames.0.raw_dim(), whole.steps.0.raw_dim()), DIRT);
+        prop_assert_eq!(weighing.weigh_into(sequencer, codes, given.views()).unwrap(), whole.sums);
+        let Parts { frames, frame_reasons, steps, step_reasons } = given;
+        prop_assert!(frames.is_none_or(|frames| frames == whole.frames.0));
+        prop_assert!(frame_reasons.is_none_or(|reasons| reasons == whole.frame_reasons.0));
+        prop_assert!(steps.is_none_or(|steps| steps == whole.steps.0));
+        prop_assert!(step_reasons.is_none_or(|reasons| reasons == whole.step_reasons.0));
+    }
+    let longer = |array: &Array3<f32>| array.raw_dim() + ndarray::Ix3(0, 0, 1);
+    for (part, name) in ["frames", "frame_reasons", "steps", "step_reasons"].into_iter().enumerate() {
+        let mut given = Parts::of(1 << part, (longer(&whole.frames.0), longer(&whole.steps.0)), DIRT);
+        let error = weighing.weigh_into(sequencer, codes, given.views()).unwrap_err().to_string();
+        prop_assert!(error.starts_with(&format!("shape of the {name} is [")), "{error}");
+    }
+    Ok(())
+}
+
+/// Memory for some parts of the weights.
+struct Parts {
+    frames: Option<Array3<f32>>,
+    frame_reasons: Option<Array3<u8>>,
+    steps: Option<Array3<f32>>,
+    step_reasons: Option<Array3<u8>>,
+}
+
+impl Parts {
+    /// Those whose bits are set in `parts`, over frames and over steps.
+    fn of(parts: u8, (in_frames, in_steps): (ndarray::Ix3, ndarray::Ix3), (weight, reason): (f32, u8)) -> Self {
+        let wanted = |part: u8| parts >> part & 1 == 1;
+        Parts {
+            frames: wanted(0).then(|| with_gaps(in_frames, weight)),
+            frame_reasons: wanted(1).then(|| with_gaps(in_frames, reason)),
+            steps: wanted(2).then(|| with_gaps(in_steps, weight)),
+            step_reasons: wanted(3).then(|| with_gaps(in_steps, reason)),
         }
     }
-    let mut long = Array3::zeros((in_frames[0], in_frames[1], in_steps[2] + 1));
-    let views = WeightsViews { steps: Some(Steps(long.view_mut())), ..WeightsViews::default() };
-    prop_assert!(
-        weighing.weigh_into(sequencer, codes, views).unwrap_err().to_string().starts_with("shape of the steps")
-    );
-    Ok(())
+
+    fn views(&mut self) -> WeightsViews<'_, ndarray::Ix3> {
+        WeightsViews {
+            frames: self.frames.as_mut().map(|array| Frames(array.view_mut())),
+            frame_reasons: self.frame_reasons.as_mut().map(|array| Frames(array.view_mut())),
+            steps: self.steps.as_mut().map(|array| Steps(array.view_mut())),
+            step_reasons: self.step_reasons.as_mut().map(|array| Steps(array.view_mut())),
+        }
+    }
 }
 
 /// Memory of this shape, a row of which lies scattered.

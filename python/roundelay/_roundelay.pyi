@@ -249,6 +249,7 @@ class KyutaiLine:
 
 @final
 class Weights:
+    # None where they were not asked for.
     @property
     def frames(self) -> _Alike: ...
     @property

@@ -284,11 +284,17 @@ impl Mask {
 
     fn make(&self) -> roundelay::Result<ArrayD<bool>> {
         let (batch, grid) = self.shape.split_at(self.shape.len() - 2);
-        let codes = Frames(ArrayD::from_elem(grid, true));
-        let known = self.delay.get().shift.shift(&codes, |_| Fills::all(false))?.0;
-        let steps = known.shape()[1];
-        let said = known.slice_axis(Axis(1), Slice::from(steps.min(self.from)..));
-        Ok(said.broadcast([batch, said.shape()].concat()).expect("axes in front are new").to_owned())
+        let (shift, examples) = (&self.delay.get().shift, batch.iter().product());
+        let steps = shift.steps(grid[1])?;
+        let shape = [batch, &[grid[0], steps.saturating_sub(self.from)]].concat();
+        if examples == 0 {
+            // However long its examples would be.
+            return Ok(ArrayD::from_elem(shape, false));
+        }
+        let known = shift.shift(&Frames(ArrayD::from_elem(grid, true)), |_| Fills::all(false))?.0;
+        let one = known.slice_axis(Axis(1), Slice::from(steps.min(self.from)..));
+        let cells = one.as_standard_layout().as_slice().expect("the standard layout is one slice").repeat(examples);
+        Ok(ArrayD::from_shape_vec(shape, cells).expect("as many cells as there are examples of them"))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::layout::options;
 pub struct Policy(pub roundelay::Policy);
 
 /// Weights (float32) and reasons (uint8, see `reason_names`) `[..., stream, time]`, over frames and over steps, as far as
-/// they were asked for, and the sums that a normalisation divided by.
+/// they were asked for, else None, and the sums that a normalisation divided by.
 #[pyclass(frozen, get_all, module = "roundelay")]
 pub struct Weights {
     frames: Option<Py<PyAny>>,
@@ -78,7 +78,7 @@ impl Policy {
     /// are absent; whether others are below their stream's cardinality is not looked at.
     ///
     /// `over` is "both", "frames" or "steps"; what is not asked for is None, and so are reasons without `reasons`. A loss
-    /// needs one of the two, without reasons.
+    /// needs one of the two, without reasons; ends (`eos`) and learned tails are in steps alone.
     #[pyo3(signature = (codes, delay, over = "both", reasons = true))]
     fn weigh(
         &self,

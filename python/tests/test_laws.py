@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.testing import assert_array_equal
 
 import roundelay
-from roundelay import Delay, Layout, Words
+from roundelay import Delay, Layout, Policy, Words
 
 DTYPES = ["int64", "int32", "int16", "uint32", "uint16"]
 
@@ -68,8 +68,9 @@ def test_training_is_build_and_weigh(case, extent, start, pattern):
         return
     options = {} if pattern is None else {"pattern": pattern, "frames": codes.shape[-1]}
     delay = Delay(delay.layout, extent, start, **options)
-    policy = roundelay.Policy("moshi", normalize="none")
+    policy = Policy("moshi", normalize="none")
     (tokens, mask), weights = delay.build(codes), policy.weigh(codes, delay)
+    assert_array_equal(mask, held(delay, codes.shape))
     if tokens.shape[-1] == 0:
         return
     training = policy.training(codes, delay)
@@ -80,12 +81,34 @@ def test_training_is_build_and_weigh(case, extent, start, pattern):
     assert training.mask is training.mask
 
 
+def held(delay, shape):
+    """Which steps come from codes: no fill is below 0."""
+    return delay.build(np.full(shape, roundelay.UNGENERATED)).tokens == roundelay.UNGENERATED
+
+
+@pytest.mark.parametrize("extent", ["extend", "truncate"])
+def test_ends_are_no_codes(extent):
+    delay = Delay("dia", extent, "initial", bos=True, eos=True)
+    for shape in [(9, 5), (2, 9, 5), (2, 9, 0), (0, 9, 5)]:
+        built = delay.build(np.zeros(shape, "int64"))
+        assert built.mask.shape == built.tokens.shape
+        assert_array_equal(built.mask, held(delay, shape))
+    # In no example, however long they are, nothing lies.
+    assert delay.build(np.empty((0, 9, 2**40), "int64")).mask.shape == (0, 9, delay.steps(2**40))
+
+
+def test_ends_weigh_in_steps_alone():
+    weights = Policy("moshi", normalize="none").weigh(np.zeros((9, 5), "int64"), Delay("dia", bos=True, eos=True))
+    assert weights.frames.sum() == 9 * 5 and weights.steps.sum() == weights.sums["audio"] == 9 * 6
+
+
 @given(built(), st.sampled_from(["both", "frames", "steps"]), st.booleans())
 def test_parts_of_the_weights_are_those_of_the_whole(case, over, reasons):
     delay, codes = case
     parts = ["frames", "frame_reasons", "steps", "step_reasons"]
-    wanted = [part for part in {"both": parts, "frames": parts[:2], "steps": parts[2:]}[over] if reasons or part in parts[::2]]
-    policy = roundelay.Policy("kyutai")
+    wanted = {"both": parts, "frames": parts[:2], "steps": parts[2:]}[over]
+    wanted = [part for part in wanted if reasons or not part.endswith("reasons")]
+    policy = Policy("kyutai")
     whole, weights = policy.weigh(codes, delay), policy.weigh(codes, delay, over, reasons)
     for part in parts:
         if part in wanted:
@@ -177,7 +200,7 @@ def test_patterns_are_undone(pattern, frames, start, seed):
     undone = roundelay.undo(tokens, grid, frames=frames, **options)
     assert undone.mask.all()
     np.testing.assert_array_equal(undone.codes, codes)
-    weights = roundelay.weigh(codes, grid, roundelay.Policy("moshi", normalize="none"), **options)
+    weights = roundelay.weigh(codes, grid, Policy("moshi", normalize="none"), **options)
     assert weights.steps.sum() == weights.frames.sum()
     training = roundelay.training(codes, grid, **options)
     np.testing.assert_array_equal(training.target, tokens[..., 1:])
@@ -327,7 +350,7 @@ COPIED = [
     Layout("moshi-7b"),
     Delay("delay-1", "truncate", "initial"),
     Delay("delay-1", pattern={"pattern": "flatten", "delays": [0, 1, 1]}, frames=5),
-    roundelay.Policy("kyutai", text_pad=0.3, normalize="none"),
+    Policy("kyutai", text_pad=0.3, normalize="none"),
     roundelay.Joint.disjoint({"text": 5, "audio": 7}),
 ]
 
@@ -351,7 +374,7 @@ WRONG = {
     "the ids of a row have 2 axes, expected 1": lambda: roundelay.words_from_row(np.zeros((1, 5), "int64"), "delay-1", conftest_bpe()),
     "an id is 9223372036854775808": lambda: roundelay.build(np.full((3, 4), 2**63, "uint64"), "delay-1"),
     "the array has a mask": lambda: roundelay.build(np.ma.masked_array(np.zeros((3, 4), "int64"), mask=True), "delay-1"),
-    "not JSON compliant": lambda: roundelay.Policy(text_pad=math.nan),
+    "not JSON compliant": lambda: Policy(text_pad=math.nan),
 }
 
 

@@ -18,6 +18,7 @@ def test_tensors_become_tensors():
     assert torch.equal(roundelay.undo(tokens, "delay-1").codes, codes)
     plain = roundelay.build(codes.numpy(), "delay-1").tokens
     assert isinstance(plain, np.ndarray) and (tokens.numpy() == plain).all()
+    assert mask.tolist() == [[True, True, False], [False, True, True], [False, True, True]]
     assert torch.equal(roundelay.training(codes, "delay-1").mask, mask)
     # A view with strides of its own.
     assert torch.equal(roundelay.build(codes.T.contiguous().T, "delay-1").tokens, tokens)

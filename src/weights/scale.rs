@@ -19,7 +19,7 @@ pub(super) struct Scales {
     /// Of each stream.
     pub streams: Vec<Scale>,
     pub sums: Sums,
-    /// Of each row, whether none of its codes is absent, or it makes no difference.
+    /// Of each row, as [`Row::present`].
     pub present: Vec<bool>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Scales {
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a, A> {
     pub codes: &'a [A],
-    /// Whether none of them is absent, or it makes no difference.
+    /// Whether none of them is absent, as far as that shows in what is to be written.
     pub present: bool,
     /// Of the example.
     pub factors: &'a Factors,
@@ -81,15 +81,14 @@ impl Scales {
         Scales { streams, sums: Sums::default(), present: Vec::new() }
     }
 
-    /// Adds a row of stream `k` to the sums, as far as it is in the sequence. `full`: none of its codes is absent, or it
-    /// makes no difference.
-    pub fn count<A: Token>(&mut self, k: usize, row: &[A], full: bool, factors: &Factors, tracks: &Tracks) {
+    /// Adds a row of stream `k` to the sums, as far as it is in the sequence; `present` as in [`Row`].
+    pub fn count<A: Token>(&mut self, k: usize, row: &[A], present: bool, factors: &Factors, tracks: &Tracks) {
         let (scale, ends) = (&self.streams[k], ends(row));
-        self.present.push(full);
+        self.present.push(present);
         let factors = factors.of(scale.depth);
         for piece in tracks.of(k) {
             let factors = factors.get(piece.frames.clone()).unwrap_or_default();
-            scale.count(&row[piece.frames.clone()], factors, full, &mut self.sums);
+            scale.count(&row[piece.frames.clone()], factors, present, &mut self.sums);
             if piece.eos.is_some() && ends {
                 self.sums.count(scale.token_class(), scale.token.into());
             }

@@ -168,7 +168,7 @@ impl Weighing<'_> {
         let (tokens, fills) = (batched_mut(views.tokens.0)?, fills_as::<B>(sequencer)?);
         let fits = write_ids(codes, tokens, [&tracks, &said], &fills, (&mut scales, &factors));
         let scales = scales.normalized(self.policy)?;
-        scales.place_weights(codes, batched_mut(views.weights.0)?, &said, &factors);
+        scales.write_weights(codes, batched_mut(views.weights.0)?, &said, &factors);
         if let Some(mask) = mask {
             alike(codes, batched_mut(mask)?, |k, codes, steps| {
                 place(said.of(k), codes, steps, &Fills::all(false), |_, known| known.fill(true));

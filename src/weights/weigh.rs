@@ -199,10 +199,10 @@ impl<'a> Weighing<'a> {
         let mut scales = Scales::new(self.policy, self.layout, sequencer, Walk { tracks: &tracks, frames, steps })?;
         // Of a stream that weighs nothing, only reasons say whether a code is absent.
         let with_reasons = views.frame_reasons.is_some() || views.step_reasons.is_some();
-        let mut of_row = each_rows(&factors, scales.streams.len());
+        let mut of_row = factors_by_row(&factors, scales.streams.len());
         read_rows(codes, |k, row| {
-            let full = !with_reasons && scales.streams[k].is_nothing() || all_present(row);
-            scales.count(k, row, full, of_row(), &tracks);
+            let present = !with_reasons && scales.streams[k].is_nothing() || all_present(row);
+            scales.count(k, row, present, of_row(), &tracks);
         });
         let scales = scales.normalized(self.policy)?;
         Weighed { codes, scales: &scales, tracks: &tracks, factors: &factors }.write(views)?;
@@ -243,7 +243,7 @@ impl<A: Token> Weighed<'_, A> {
             });
         }
         if let Some(Steps(view)) = views.steps {
-            scales.place_weights(codes, batched_mut(view)?, tracks, factors);
+            scales.write_weights(codes, batched_mut(view)?, tracks, factors);
         }
         if let Some(Steps(view)) = views.step_reasons {
             let mut spare = Vec::new();
@@ -257,7 +257,7 @@ impl<A: Token> Weighed<'_, A> {
 
 impl Scales {
     /// Writes the weights of a batch in steps.
-    pub fn place_weights<A: Token>(
+    pub fn write_weights<A: Token>(
         &self,
         codes: ArrayView3<A>,
         weights: ArrayViewMut3<f32>,
@@ -278,7 +278,7 @@ impl Scales {
         factors: &[Factors],
         mut work: impl FnMut(usize, Row<A>, &mut [B]),
     ) {
-        let (mut present, mut factors) = (self.present.iter(), each_rows(factors, self.streams.len()));
+        let (mut present, mut factors) = (self.present.iter(), factors_by_row(factors, self.streams.len()));
         each_row(codes, to, |k, codes, to| {
             let present = present.next() == Some(&true);
             work(k, Row { codes, present, factors: factors() }, to);
@@ -287,7 +287,7 @@ impl Scales {
 }
 
 /// Gives, row by row of a batch, the factors of the example.
-fn each_rows<'a>(factors: &'a [Factors], streams: usize) -> impl FnMut() -> &'a Factors {
+fn factors_by_row<'a>(factors: &'a [Factors], streams: usize) -> impl FnMut() -> &'a Factors {
     let mut row = 0;
     move || {
         row += 1;
